@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One request, as an action sees it."""
+
+import dataclasses
+from typing import Any
+
+import webob
+
+from images_service import context, errors, model
+from images_service.api import routes, views
+
+
+@dataclasses.dataclass(slots=True)
+class Request:
+    """What dispatch has found out about a request, in its order of checks.
+
+    :param route: the row of ROUTES that it matches.
+    :param legacy: whether it came to ``/v2``.
+    :param caller: who asks.
+    :param viewer: whose eyes the store looks with.
+    :param links: what links of the answer start with.
+    :param query: names and values of the query string.
+    :param body: the validated JSON body, None where the action reads none.
+    :param image: the image that the action has looked at, if any.
+    """
+
+    http: webob.Request
+    route: routes.Route
+    legacy: bool
+    caller: context.RequestContext
+    viewer: model.Viewer
+    links: views.Links
+    query: list[tuple[str, str]]
+    body: Any
+    image: model.Image | None = None
+
+    def unchanged_since(self, image: model.Image) -> int | None:
+        """Return the generation that a change must find, None for any.
+
+        :raises errors.PreconditionFailed: the caller's ``If-Match`` names
+            another one already.
+        """
+        if "HTTP_IF_MATCH" not in self.http.environ:
+            return None
+        if str(image.generation) not in self.http.if_match:
+            raise errors.PreconditionFailed
+        return image.generation
+
+    def has_seen(self, image: model.Image) -> bool:
+        """Tell whether the caller's ``If-None-Match`` names this generation."""
+        return (
+            "HTTP_IF_NONE_MATCH" in self.http.environ
+            and str(image.generation) in self.http.if_none_match
+        )

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""images-service-manage: what operators do beside serving."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Any
+
+from cliff import app, command, commandmanager
+from oslo_config import cfg
+from oslo_log import log
+
+from images_service import config, errors
+from images_service.store.sql import engine
+from images_service.store.sql.store import SqlStore
+
+
+class Manage(app.App):
+    """The program; its commands are entry points."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            description="Manage an images_service.",
+            version=metadata.version("images-service"),
+            command_manager=commandmanager.CommandManager(
+                "images_service.manage"
+            ),
+            deferred_help=True,
+        )
+
+    def build_option_parser(
+        self,
+        description: str | None,
+        version: str | None,
+        argparse_kwargs: dict[str, Any] | None = None,
+    ) -> argparse.ArgumentParser:
+        """Add the options that say which configuration to read."""
+        parser = super().build_option_parser(
+            description, version, argparse_kwargs
+        )
+        parser.add_argument(
+            "--config-file",
+            action="append",
+            metavar="PATH",
+            help="Configuration file, instead of the usual ones. "
+            "May be repeated; later ones win.",
+        )
+        return parser
+
+    def configure_logging(self) -> None:
+        """Leave logging to oslo.log, in ``initialize_app``."""
+
+    def initialize_app(self, argv: list[str]) -> None:
+        """Read the configuration."""
+        files = self.options.config_file
+        args = [arg for path in files or () for arg in ("--config-file", path)]
+        self.conf = config.load(args, prog="images-service-manage")
+        log.setup(self.conf, config.PROJECT)
+
+    def open_database(self) -> engine.Database:
+        """Return the configured database.
+
+        :raises oslo_config.cfg.RequiredOptError: none is configured.
+        """
+        if not self.conf.database.connection:
+            group = cfg.OptGroup("database")
+            raise cfg.RequiredOptError("connection", group)
+        return engine.Database(self.conf)
+
+    def run_subcommand(self, argv: list[str]) -> int:
+        """Run a command; say in a line what kept it from its work."""
+        try:
+            return int(super().run_subcommand(argv) or 0)
+        except (cfg.Error, errors.Error, OSError) as error:
+            print(f"images-service-manage: {error}", file=sys.stderr)
+            return 1
+
+
+class DatabaseCommand(command.Command):
+    """A command that works on the configured database."""
+
+    app: Manage
+
+    @property
+    def database(self) -> engine.Database:
+        """The database."""
+        return self.app.open_database()
+
+    @property
+    def store(self) -> SqlStore:
+        """The store on it."""
+        return SqlStore(self.database)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return int(Manage().run(arguments) or 0)
+    except cfg.Error as error:
+        print(f"images-service-manage: {error}", file=sys.stderr)
+        return 1

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every option of the service.
+
+Options are read through the ``ConfigOpts`` that is handed from room to room;
+there is no global one.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from oslo_config import cfg
+from oslo_db import options as db_options
+from oslo_log import log
+from oslo_middleware import basic_auth, cors, http_proxy_to_wsgi, sizelimit
+from oslo_policy import opts as policy_options
+
+PROJECT = "images_service"
+
+API_OPTS = [
+    cfg.StrOpt(
+        "auth_strategy",
+        default="keystone",
+        choices=[
+            ("keystone", "tokens that keystonemiddleware validates"),
+            ("http_basic", "users of an htpasswd file and of a user map"),
+            ("noauth2", "for development: the token says who one is"),
+        ],
+        help="How callers are identified. Each value names a pipeline of "
+        "api-paste.ini.",
+    ),
+    cfg.StrOpt(
+        "paste_config",
+        default="api-paste.ini",
+        help="File that describes the WSGI pipeline, looked for beside the "
+        "configuration files.",
+    ),
+    cfg.StrOpt(
+        "max_microversion",
+        default="2.38",
+        regex=r"^2\.[1-9][0-9]*$",
+        help="The highest microversion that is announced and accepted. A "
+        "service that stands in front of a newer Nova announces Nova's. The "
+        "image actions end at 2.35 and the metadata ones at 2.38 in any case.",
+    ),
+    cfg.IntOpt(
+        "max_limit",
+        default=1000,
+        min=1,
+        help="The most images in one answer; a larger limit is cut to this.",
+    ),
+    cfg.URIOpt(
+        "compute_link_prefix",
+        schemes=["http", "https"],
+        help="What links to this service start with, instead of the host "
+        "that a request names.",
+    ),
+    cfg.URIOpt(
+        "glance_link_prefix",
+        schemes=["http", "https"],
+        help="What alternate links start with. Where unset, the image "
+        "endpoint of the token's catalog, else the service's own root.",
+    ),
+]
+
+HTTP_BASIC_OPTS = [
+    cfg.StrOpt(
+        "user_map",
+        default="http-basic-users.json",
+        help="JSON file that maps users of the htpasswd file to a project and "
+        'roles: {"USER": {"project_id": "…", "roles": ["member"]}}. Looked '
+        "for beside the configuration files.",
+    ),
+]
+
+QUOTA_OPTS = [
+    cfg.IntOpt(
+        "metadata_items",
+        default=128,
+        min=0,
+        help="The most metadata items that an image may have after a change.",
+    ),
+]
+
+_GROUPS: dict[str, list[cfg.Opt]] = {
+    "api": API_OPTS,
+    "http_basic": HTTP_BASIC_OPTS,
+    "quota": QUOTA_OPTS,
+    # Options of libraries that would register them only when they are used.
+    "oslo_middleware": [
+        *basic_auth.OPTS,
+        *http_proxy_to_wsgi.OPTS,
+        *sizelimit.OPTS,
+    ],
+    "cors": cors.CORS_OPTS,
+}
+
+_EXPOSED_HEADERS = [
+    "X-OpenStack-Request-ID",
+    "OpenStack-API-Version",
+    "X-OpenStack-Nova-API-Version",
+    "ETag",
+]
+
+
+def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
+    """Return the service's own options, for oslo-config-generator."""
+    own = ("api", "http_basic", "quota")
+    return [(group, _GROUPS[group]) for group in own]
+
+
+def set_defaults() -> None:
+    """Set the defaults that suit this service better than a library's own.
+
+    Also an entry point of oslo-config-generator, so that samples show them.
+    """
+    cors.set_defaults(
+        allow_headers=[
+            "X-Auth-Token",
+            "X-OpenStack-Request-ID",
+            "OpenStack-API-Version",
+            "X-OpenStack-Nova-API-Version",
+            "If-Match",
+            "If-None-Match",
+        ],
+        expose_headers=_EXPOSED_HEADERS,
+        allow_methods=["GET", "PUT", "POST", "DELETE"],
+    )
+
+
+def new() -> cfg.ConfigOpts:
+    """Return a configuration that knows every option and has read none."""
+    conf = cfg.ConfigOpts()
+    log.register_options(conf)
+    set_defaults()
+    for group, opts in _GROUPS.items():
+        conf.register_opts(opts, group=group)
+    # A request must be answered within seconds, whatever the database does: no
+    # attempts to connect beyond the request's own, and no queue for connections
+    # that is longer than a caller's patience.
+    db_options.set_defaults(conf, max_overflow=5, pool_timeout=4)
+    conf.set_default("max_retries", 0, group="database")
+    policy_options.set_defaults(conf, policy_file="policy.json")
+    return conf
+
+
+def load(
+    args: Sequence[str] = (),
+    config_files: Sequence[str] | None = None,
+    prog: str | None = None,
+) -> cfg.ConfigOpts:
+    """Read the configuration.
+
+    :param args: command line, without the program's name.
+    :param config_files: files to read instead of the usual ones
+        (``images_service.conf`` in ``~/.images_service``, ``~``,
+        ``/etc/images_service`` or ``/etc``).
+    :param prog: name of the program, for its usage message.
+    :raises oslo_config.cfg.Error: an option is unknown or its value is wrong.
+    """
+    conf = new()
+    conf(
+        list(args),
+        project=PROJECT,
+        prog=prog or PROJECT,
+        default_config_files=config_files,
+    )
+    return conf
+
+
+def find_file(conf: cfg.ConfigOpts, name: str) -> str | None:
+    """Return the path of a file that belongs to the configuration.
+
+    It stands beside the configuration files, in one of the usual folders, or
+    where pip has put the package's own ``etc``.
+    """
+    if os.path.isabs(name):
+        return name if os.path.exists(name) else None
+    installed = os.path.join(sys.prefix, "etc", PROJECT, name)
+    found: str | None = conf.find_file(name)
+    return found or (installed if os.path.exists(installed) else None)

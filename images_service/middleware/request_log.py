@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A line for each request: what was asked, what was answered, how long."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from wsgiref.types import (
+        StartResponse,
+        WSGIApplication,
+        WSGIEnvironment,
+    )
+
+LOG = logging.getLogger(__name__)
+
+
+class RequestLog:
+    """Logs at INFO, once the answer's head is known.
+
+    Neither headers nor query strings are logged: they may hold secrets.
+    """
+
+    def __init__(self, application: "WSGIApplication") -> None:
+        self._application = application
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        """Pass the request on and log it."""
+        if not LOG.isEnabledFor(logging.INFO):
+            return self._application(environ, start_response)
+        start = time.perf_counter()
+        answered: list[str] = []
+
+        def log_status(status: str, *args: Any) -> Any:
+            answered[:] = [status.partition(" ")[0]]
+            return start_response(status, *args)
+
+        body = self._application(environ, log_status)
+        LOG.info(
+            "%s %s %s %s %s %.1f ms",
+            environ.get("openstack.request_id", "-"),
+            environ.get("REMOTE_ADDR", "-"),
+            quote(environ["REQUEST_METHOD"], safe=""),
+            # Quoted again, so that no line break gets into the log.
+            quote(environ.get("PATH_INFO", ""), encoding="latin-1"),
+            "".join(answered),
+            (time.perf_counter() - start) * 1000,
+        )
+        return body
+
+
+def filter_factory(
+    global_conf: Mapping[str, Any], **_local: str
+) -> Callable[["WSGIApplication"], RequestLog]:
+    """Return the filter, for PasteDeploy."""
+    return RequestLog

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Filters of the OpenStack libraries, with our configuration handed in.
+
+Their own factories would read the process-wide configuration, which this
+service doesn't have.  A filter that the configuration switches off is not put
+into the pipeline at all.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import oslo_middleware
+from keystonemiddleware import auth_token
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
+# Under which global_conf of the pipeline holds the ConfigOpts.
+CONF = "conf"
+
+Filter = Callable[["WSGIApplication"], "WSGIApplication"]
+
+
+class _RequestId(oslo_middleware.RequestId):
+    # Legacy clients look for the one that Nova sends.
+    compat_headers = ["x-compute-request-id"]  # noqa: RUF012
+
+
+def http_proxy_to_wsgi(
+    global_conf: Mapping[str, Any], **_local: str
+) -> Filter:
+    """Make links and logs show what a proxy says of the client."""
+    conf = global_conf[CONF]
+    if not conf.oslo_middleware.enable_proxy_headers_parsing:
+        return lambda app: app
+    return lambda app: oslo_middleware.HTTPProxyToWSGI(app, conf)
+
+
+def cors(global_conf: Mapping[str, Any], **_local: str) -> Filter:
+    """Let browsers' scripts from other origins in, as ``[cors]`` says."""
+    conf = global_conf[CONF]
+    if not conf.cors.allowed_origin:
+        return lambda app: app
+    return lambda app: oslo_middleware.CORS(app, conf)
+
+
+def request_id(global_conf: Mapping[str, Any], **_local: str) -> Filter:
+    """Give each request an id, and tell it in the answer."""
+    conf = global_conf[CONF]
+    return lambda app: _RequestId(app, conf)
+
+
+def authtoken(global_conf: Mapping[str, Any], **local: str) -> Filter:
+    """Let only requests with a token pass that Keystone says is good."""
+    return auth_token.filter_factory(  # type: ignore[no-any-return]
+        {"oslo_config_config": global_conf[CONF]}, **local
+    )

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Connections to the database, and what its failures mean."""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, ParamSpec, TypeVar
+
+import sqlalchemy as sa
+from oslo_config import cfg
+from oslo_db import api as db_api
+from oslo_db import exception as db_exc
+from oslo_db.sqlalchemy import enginefacade
+from oslo_log import log
+
+from images_service import errors
+
+LOG = log.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# What enginefacade takes of the [database] group.
+_ENGINE_OPTIONS = (
+    "connection",
+    "slave_connection",
+    "connection_debug",
+    "connection_parameters",
+    "connection_recycle_time",
+    "connection_trace",
+    "max_overflow",
+    "max_pool_size",
+    "max_retries",
+    "mysql_sql_mode",
+    "mysql_wsrep_sync_wait",
+    "pool_timeout",
+    "retry_interval",
+    "sqlite_synchronous",
+)
+
+
+class Database:
+    """Two doors to one database: one that writes, one that may lag behind.
+
+    Nothing connects before the first query.
+
+    :param conf: its ``[database]`` group is read.
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        options = {
+            name: getattr(conf.database, name) for name in _ENGINE_OPTIONS
+        }
+        self._facade = enginefacade.transaction_context()
+        self._facade.append_on_engine_create(_prepare)
+        self._facade.configure(
+            sqlite_fk=True,
+            **{k: v for k, v in options.items() if v is not None},
+        )
+
+    @property
+    def writer(self) -> sa.Engine:
+        """The primary."""
+        engine: sa.Engine = self._facade.writer.get_engine()
+        return engine
+
+    @property
+    def reader(self) -> sa.Engine:
+        """A replica where there is one, else the primary."""
+        engine: sa.Engine = self._facade.reader.get_engine()
+        return engine
+
+    def dispose(self) -> None:
+        """Close every connection that is not in use."""
+        self.writer.dispose()
+        self.reader.dispose()
+
+
+def _prepare(engine: sa.Engine) -> None:
+    """Make SQLite's readers and its writer not wait for each other."""
+    if engine.dialect.name != "sqlite":
+        return
+
+    @sa.event.listens_for(engine, "connect")
+    def _set_journal_mode(connection: Any, _record: Any) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+
+
+@contextlib.contextmanager
+def unavailability() -> Iterator[None]:
+    """Turn failures that pass by themselves into StoreUnavailable.
+
+    :raises errors.StoreUnavailable: the database can't be reached, has no
+        free connection, or lost a deadlock too many times.
+    """
+    try:
+        yield
+    except (
+        db_exc.DBConnectionError,
+        db_exc.DBDeadlock,
+        db_exc.CantStartEngineError,
+        sa.exc.TimeoutError,
+    ) as error:
+        LOG.error("The database is not available: %s", error)
+        raise errors.StoreUnavailable from error
+    except db_exc.DBError as error:
+        # oslo.db has no name for SQLite's failures of this kind.
+        text = str(error.inner_exception)
+        if "database is locked" in text or "unable to open" in text:
+            LOG.error("The database is not available: %s", text)
+            raise errors.StoreUnavailable from error
+        raise
+
+
+def retried(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a method that writes: try again after a deadlock.
+
+    The method runs as a whole each time, so it must open its transaction
+    itself.  Retries take two seconds at most; then it is StoreUnavailable.
+    """
+    attempt = db_api.wrap_db_retry(
+        max_retries=5,
+        retry_interval=0.05,
+        max_retry_interval=1,
+        retry_on_deadlock=True,
+    )(function)
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        with unavailability():
+            result: R = attempt(*args, **kwargs)
+            return result
+
+    return wrapper

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tables; each index with the query that needs it.
+
+The same tables serve SQLite, MariaDB, MySQL and PostgreSQL, so every type says
+how it compares: all text is compared by its code points, with no folding of
+case and no padding, and times keep their microseconds.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, postgresql
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+
+class AsciiId(TypeDecorator[str]):
+    """An id: ASCII, ordered by its bytes on every database."""
+
+    impl = sa.String
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the dialect's type with a binary collation."""
+        length = self.impl_instance.length
+        if dialect.name in ("mysql", "mariadb"):
+            # ascii_bin pads, but no id ends with a space.
+            return mysql.VARCHAR(
+                length, charset="ascii", collation="ascii_bin"
+            )
+        if dialect.name == "postgresql":
+            return postgresql.VARCHAR(length, collation="C")
+        return sa.String(length)
+
+
+class ExactText(TypeDecorator[str]):
+    """Up to 255 characters of any kind, compared exactly."""
+
+    impl = sa.String
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the dialect's type with a binary, no-pad collation."""
+        length = self.impl_instance.length
+        if dialect.name in ("mysql", "mariadb"):
+            # The two servers call the same collation by different names.
+            nopad = getattr(dialect, "is_mariadb", False)
+            collation = "utf8mb4_nopad_bin" if nopad else "utf8mb4_0900_bin"
+            return mysql.VARCHAR(
+                length, charset="utf8mb4", collation=collation
+            )
+        if dialect.name == "postgresql":
+            return postgresql.VARCHAR(length, collation="C")
+        return sa.String(length)
+
+
+# DATETIME of MariaDB and MySQL rounds to seconds unless told otherwise.
+MicroTime = sa.DateTime().with_variant(
+    mysql.DATETIME(fsp=6), "mysql", "mariadb"
+)
+
+# A document is never compared, only read and written.
+Document = sa.Text().with_variant(
+    mysql.LONGTEXT(charset="utf8mb4"), "mysql", "mariadb"
+)
+
+Digest = sa.LargeBinary(16).with_variant(
+    mysql.BINARY(16), "mysql", "mariadb"
+)
+
+metadata = sa.MetaData()
+
+# Columns up to ``metadata`` stand in the order of ``model.Image``: a row of
+# them is an image.
+images = sa.Table(
+    "images",
+    metadata,
+    sa.Column("id", AsciiId(36), primary_key=True),
+    sa.Column("name", ExactText(255)),
+    sa.Column("status", AsciiId(16), nullable=False),
+    sa.Column("visibility", AsciiId(16), nullable=False),
+    sa.Column("owner", AsciiId(255), nullable=False),
+    sa.Column("size", sa.BigInteger),
+    sa.Column("min_ram", sa.BigInteger, nullable=False),
+    sa.Column("min_disk", sa.BigInteger, nullable=False),
+    sa.Column("protected", sa.Boolean, nullable=False),
+    sa.Column("os_hidden", sa.Boolean, nullable=False),
+    sa.Column("created_at", MicroTime, nullable=False),
+    sa.Column("updated_at", MicroTime, nullable=False),
+    sa.Column("deleted_at", MicroTime),
+    sa.Column("generation", sa.BigInteger, nullable=False),
+    # What the image's properties are: a JSON object of strings, as they were
+    # given.  A change rewrites it under the row's lock.
+    sa.Column("metadata", Document, nullable=False),
+    sa.Column("deleted", sa.Boolean, nullable=False),
+    # The latest of created_at, updated_at and deleted_at: changes-since asks
+    # one column instead of three.
+    sa.Column("changed_at", MicroTime, nullable=False),
+    # Public images, and an administrator's view of private and shared ones.
+    sa.Index(
+        "ix_images_visibility", "visibility", "deleted", "created_at", "id"
+    ),
+    # A project's own images, by visibility.
+    sa.Index(
+        "ix_images_owner",
+        "owner",
+        "visibility",
+        "deleted",
+        "created_at",
+        "id",
+    ),
+    # Filters that match few images: by name, by status, by time of change.
+    sa.Index("ix_images_name", "name", "deleted", "created_at", "id"),
+    sa.Index("ix_images_status", "status", "deleted", "created_at", "id"),
+    sa.Index("ix_images_owner_changed", "owner", "changed_at", "id"),
+    sa.Index("ix_images_visibility_changed", "visibility", "changed_at", "id"),
+    # Purging what was deleted long ago.
+    sa.Index("ix_images_deleted_at", "deleted", "deleted_at", "id"),
+)
+
+# The index of the documents, for property filters only: a row for each
+# property, holding a digest of its name and value.  A digest is exact on every
+# database, whatever its collations, and fits a key, however long a value is.
+image_properties = sa.Table(
+    "image_properties",
+    metadata,
+    sa.Column("digest", Digest, primary_key=True),
+    sa.Column(
+        "image_id",
+        AsciiId(36),
+        sa.ForeignKey("images.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    # Purging an image, and checking its document against its index.
+    sa.Index("ix_image_properties_image_id", "image_id"),
+)
+
+image_members = sa.Table(
+    "image_members",
+    metadata,
+    sa.Column(
+        "image_id",
+        AsciiId(36),
+        sa.ForeignKey("images.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    sa.Column("member", AsciiId(255), primary_key=True),
+    sa.Column("status", AsciiId(16), nullable=False),
+    # A copy of the image's, so that what is shared with a project is read in
+    # the order of a listing.
+    sa.Column("image_created_at", MicroTime, nullable=False),
+    sa.Index(
+        "ix_image_members_member",
+        "member",
+        "status",
+        "image_created_at",
+        "image_id",
+    ),
+)
