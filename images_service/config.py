@@ -114,6 +114,16 @@ def set_defaults() -> None:
 
     Also an entry point of oslo-config-generator, so that samples show them.
     """
+    log.set_defaults(
+        default_log_levels=[
+            *log.get_default_log_levels(),
+            # Warns of rules that are spelt out with their defaults, as the
+            # shipped policy.json does on purpose.
+            "oslo_policy=ERROR",
+            # Tells what it is about to do, whether or not there is anything.
+            "alembic=WARNING",
+        ]
+    )
     cors.set_defaults(
         allow_headers=[
             "X-Auth-Token",
@@ -131,8 +141,8 @@ def set_defaults() -> None:
 def new() -> cfg.ConfigOpts:
     """Return a configuration that knows every option and has read none."""
     conf = cfg.ConfigOpts()
-    log.register_options(conf)
     set_defaults()
+    log.register_options(conf)
     for group, opts in _GROUPS.items():
         conf.register_opts(opts, group=group)
     # A request must be answered within seconds, whatever the database does: no

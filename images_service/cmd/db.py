@@ -13,6 +13,7 @@ class Sync(DatabaseCommand):
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Do so."""
         run.sync(self.database)
+        print(f"The database is at {run.head()}.")
 
 
 class Version(DatabaseCommand):

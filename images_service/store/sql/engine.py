@@ -51,10 +51,15 @@ class Database:
         options = {
             name: getattr(conf.database, name) for name in _ENGINE_OPTIONS
         }
+        if (options["connection"] or "").startswith("sqlite"):
+            # oslo.db opens SQLite's files anew each time: there is no pool.
+            del options["pool_timeout"]
         self._facade = enginefacade.transaction_context()
         self._facade.append_on_engine_create(_prepare)
         self._facade.configure(
             sqlite_fk=True,
+            # Only green threads would need to be told to yield.
+            thread_checkin=False,
             **{k: v for k, v in options.items() if v is not None},
         )
 

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""images-service-api: serves the API."""
+
+import argparse
+import contextlib
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from gunicorn.app.base import BaseApplication
+from oslo_config import cfg
+from oslo_log import log
+
+from images_service import app, config
+from images_service.cmd import demo
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
+
+class Server(BaseApplication):  # type: ignore[misc]
+    """gunicorn around the application, which every worker shares.
+
+    :param settings: gunicorn's, by name.
+    """
+
+    def __init__(
+        self, application: "WSGIApplication", settings: dict[str, Any]
+    ) -> None:
+        self._application = application
+        self._settings = settings
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Hand the settings over."""
+        for name, value in self._settings.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> "WSGIApplication":
+        """Return the application."""
+        return self._application
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="images-service-api", description="Serve the image API."
+    )
+    parser.add_argument(
+        "--version", action="version", version=metadata.version("images-service")
+    )
+    parser.add_argument(
+        "--config-file",
+        action="append",
+        metavar="PATH",
+        help="configuration file, instead of the usual ones; may be "
+        "repeated, later ones win",
+    )
+    parser.add_argument(
+        "--host",
+        help="address to listen on (default: 127.0.0.1 with noauth2, "
+        "else 0.0.0.0)",
+    )
+    parser.add_argument("--port", type=_port, default=8774)
+    parser.add_argument(
+        "--workers", type=_count, default=2, help="processes (default: 2)"
+    )
+    parser.add_argument(
+        "--threads",
+        type=_count,
+        default=4,
+        help="threads of each process (default: 4)",
+    )
+    parser.add_argument(
+        "--demo",
+        action="store_true",
+        help="serve a sample catalogue from a temporary folder, with no "
+        "configuration and no authentication",
+    )
+    return parser
+
+
+def _port(text: str) -> int:
+    return _between(text, 1, 65535)
+
+
+def _count(text: str) -> int:
+    return _between(text, 1, 1024)
+
+
+def _between(text: str, least: int, most: int) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 5:
+        raise argparse.ArgumentTypeError(f"not a number: {text!r}")
+    if not least <= int(text) <= most:
+        raise argparse.ArgumentTypeError(f"not in {least}..{most}: {text}")
+    return int(text)
+
+
+def _serve(options: argparse.Namespace) -> None:
+    args = [a for f in options.config_file or () for a in ("--config-file", f)]
+    conf = config.load(args, prog="images-service-api")
+    log.setup(conf, config.PROJECT)
+    if not conf.database.connection:
+        raise cfg.RequiredOptError("connection", cfg.OptGroup("database"))
+    # Made before the workers are forked: what is wrong with it is said once,
+    # and they share its memory.  It connects to nothing until asked.
+    application = app.create(conf)
+    host = options.host
+    if host is None:
+        trusting = conf.api.auth_strategy == "noauth2"
+        # A service is there to be reached; one that trusts everybody isn't.
+        host = "127.0.0.1" if trusting else "0.0.0.0"  # noqa: S104
+    address = f"[{host}]" if ":" in host else host
+    Server(
+        application,
+        {
+            "bind": f"{address}:{options.port}",
+            "workers": options.workers,
+            "threads": options.threads,
+            "worker_class": "gthread",
+            "keepalive": 75,
+            "proc_name": "images-service-api",
+            # URLs and headers as long as Nova's own server takes them.
+            "limit_request_line": 16384,
+            "limit_request_field_size": 16384,
+            "graceful_timeout": 30,
+            "control_socket_disable": True,
+        },
+    ).run()
+
+
+@contextlib.contextmanager
+def _demo(options: argparse.Namespace) -> Iterator[None]:
+    """Point the options at a demonstration, and clear it away at the end."""
+    with tempfile.TemporaryDirectory(prefix="images-service-demo-") as folder:
+        options.config_file = [demo.prepare(folder)]
+        print(demo.welcome(folder, options.host or "127.0.0.1", options.port))
+        sys.stdout.flush()
+        yield
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit status."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.demo and options.config_file:
+        parser.error("--demo takes no --config-file: it makes its own")
+    try:
+        with _demo(options) if options.demo else contextlib.nullcontext():
+            _serve(options)
+    except (cfg.Error, OSError) as error:
+        print(f"images-service-api: {error}", file=sys.stderr)
+        return 1
+    return 0

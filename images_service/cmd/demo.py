@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A demonstration: a whole deployment in one folder, with a few images."""
+
+import datetime
+import os
+import shutil
+from importlib import resources
+
+from oslo_utils import timeutils
+
+from images_service import config, glance
+from images_service.store.sql import engine
+from images_service.store.sql.migrations import run
+from images_service.store.sql.store import SqlStore
+
+PROJECT_ID = "demo"
+TOKEN = f"alice:{PROJECT_ID}"
+
+_CONFIGURATION = """\
+# A demonstration of images_service.
+[api]
+auth_strategy = noauth2
+
+[database]
+connection = sqlite:///{folder}/images.sqlite
+"""
+
+
+def prepare(folder: str) -> str:
+    """Make a deployment in an empty folder; return its configuration file."""
+    path = os.path.join(folder, "images_service.conf")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(_CONFIGURATION.format(folder=folder))
+    conf = config.load(["--config-file", path])
+    for name in ("policy.json", "api-paste.ini"):
+        shipped = config.find_file(conf, name)
+        if shipped is not None:
+            shutil.copy(shipped, folder)
+    database = engine.Database(conf)
+    run.sync(database)
+    sample = resources.files("images_service.cmd").joinpath("demo.json")
+    now = timeutils.utcnow()
+    with sample.open(encoding="utf-8") as stream:
+        images = [
+            glance.new_image(record, now - datetime.timedelta(hours=number))
+            for number, record in enumerate(glance.read(stream))
+        ]
+    SqlStore(database).add(images)
+    database.dispose()
+    return path
+
+
+def welcome(folder: str, host: str, port: int) -> str:
+    """Return what the demonstration says at its start."""
+    url = f"http://{host}:{port}/v2.1/{PROJECT_ID}/images/detail"
+    return f"""\
+images_service is starting on {host}:{port} with a sample catalogue. Try:
+
+    curl -s -H 'X-Auth-Token: {TOKEN}' {url}
+
+The token is USER:PROJECT[:ROLES]; 'admin:{PROJECT_ID}' is an administrator's.
+Everything is in {folder} and goes away at the end. To load your own images
+into it, as Glance lists them ("GET /v2/images"):
+
+    images-service-manage --config-file {folder}/images_service.conf \\
+        image import FILE
+
+Edit {folder}/policy.json to see rules take effect.
+Stop it with Ctrl+C.
+"""
