@@ -116,7 +116,9 @@ class Root:
         """Answer a request."""
         path: str = environ.get("PATH_INFO", "")
         if path == "/healthcheck":
-            answer: Iterable[bytes] = self._healthcheck(environ, start_response)
+            answer: Iterable[bytes] = self._healthcheck(
+                environ, start_response
+            )
             return answer
         version, _, rest = path.strip("/").partition("/")
         if version not in ("v2", "v2.1") or _is_document(rest, path):

@@ -82,7 +82,7 @@ QUOTA_OPTS = [
     ),
 ]
 
-_GROUPS: dict[str, list[cfg.Opt]] = {
+_GROUPS: dict[str, Sequence[cfg.Opt]] = {
     "api": API_OPTS,
     "http_basic": HTTP_BASIC_OPTS,
     "quota": QUOTA_OPTS,
@@ -145,26 +145,21 @@ def new() -> cfg.ConfigOpts:
     log.register_options(conf)
     for group, opts in _GROUPS.items():
         conf.register_opts(opts, group=group)
-    # A request must be answered within seconds, whatever the database does: no
-    # attempts to connect beyond the request's own, and no queue for connections
-    # that is longer than a caller's patience.
+    # A request must be answered within seconds, whatever the database does:
+    # no attempts to connect beyond the request's own, and no queue for
+    # connections that is longer than a caller's patience.
     db_options.set_defaults(conf, max_overflow=5, pool_timeout=4)
     conf.set_default("max_retries", 0, group="database")
     policy_options.set_defaults(conf, policy_file="policy.json")
     return conf
 
 
-def load(
-    args: Sequence[str] = (),
-    config_files: Sequence[str] | None = None,
-    prog: str | None = None,
-) -> cfg.ConfigOpts:
+def load(args: Sequence[str] = (), prog: str = PROJECT) -> cfg.ConfigOpts:
     """Read the configuration.
 
-    :param args: command line, without the program's name.
-    :param config_files: files to read instead of the usual ones
-        (``images_service.conf`` in ``~/.images_service``, ``~``,
-        ``/etc/images_service`` or ``/etc``).
+    :param args: command line, without the program's name.  Without a
+        ``--config-file`` there, ``images_service.conf`` is looked for in
+        ``~/.images_service``, ``~``, ``/etc/images_service`` and ``/etc``.
     :param prog: name of the program, for its usage message.
     :raises oslo_config.cfg.Error: an option is unknown or its value is wrong.
     """
@@ -172,8 +167,7 @@ def load(
     conf(
         list(args),
         project=PROJECT,
-        prog=prog or PROJECT,
-        default_config_files=config_files,
+        prog=prog,
     )
     return conf
 
@@ -181,11 +175,18 @@ def load(
 def find_file(conf: cfg.ConfigOpts, name: str) -> str | None:
     """Return the path of a file that belongs to the configuration.
 
-    It stands beside the configuration files, in one of the usual folders, or
-    where pip has put the package's own ``etc``.
+    It stands beside the configuration files or in one of the usual folders;
+    else the package's own is taken, from where pip has put it or, in a
+    checkout, from ``etc``.
     """
     if os.path.isabs(name):
         return name if os.path.exists(name) else None
-    installed = os.path.join(sys.prefix, "etc", PROJECT, name)
     found: str | None = conf.find_file(name)
-    return found or (installed if os.path.exists(installed) else None)
+    if found is not None:
+        return found
+    checkout = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    for folder in (sys.prefix, checkout):
+        shipped = os.path.join(folder, "etc", PROJECT, name)
+        if os.path.exists(shipped):
+            return shipped
+    return None

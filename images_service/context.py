@@ -12,7 +12,7 @@ ENVIRON_KEY = "images_service.context"
 ANSWERED = "images_service.answered"
 
 
-class RequestContext(context.RequestContext):  # type: ignore[misc]
+class RequestContext(context.RequestContext):
     """The caller of one request.
 
     Made by an identity filter from what it has validated, and by nothing else.

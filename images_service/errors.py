@@ -112,7 +112,7 @@ class UnsupportedMediaType(Error):
 
 
 class StoreUnavailable(Error):
-    """The database can't be reached, or stays locked; trying again may help."""
+    """The database can't be reached, or stays locked; a retry may help."""
 
     message = "The service is temporarily unavailable. Try again later."
 
@@ -120,7 +120,10 @@ class StoreUnavailable(Error):
 class Unexpected(Error):
     """What nobody thought of.  Its message never says more than this."""
 
-    message = "The server has either erred or is incapable of performing the requested operation."
+    message = (
+        "The server has either erred or is incapable of performing the "
+        "requested operation."
+    )
 
 
 FAULTS: dict[type[Error], tuple[int, str]] = {

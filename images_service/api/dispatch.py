@@ -96,7 +96,7 @@ class Application:
     def _answer(
         self, environ: "WSGIEnvironment", headers: Headers
     ) -> tuple[int, bytes]:
-        """Return status and body; the headers are added to as they are known."""
+        """Return status and body; add to the headers as they are known."""
         match = self._router.match(environ.get("PATH_INFO", ""))
         method = environ["REQUEST_METHOD"]
         if method == "OPTIONS":
@@ -273,4 +273,3 @@ def _image_endpoint(catalog: str) -> str | None:
     except (ValueError, KeyError, TypeError):
         return None
     return _VERSION_OF_URL.sub("", urls[0]).rstrip("/") if urls else None
-

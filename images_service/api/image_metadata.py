@@ -37,9 +37,7 @@ class ImageMetadata(Controller):
     def update_all(self, req: Request, image_id: str) -> dict[str, Any]:
         """Replace all items.  PUT /images/{image_id}/metadata."""
         items = req.body["metadata"]
-        self._change(
-            req, image_id, model.MetadataChange(items, replace=True)
-        )
+        self._change(req, image_id, model.MetadataChange(items, replace=True))
         return {"metadata": items}
 
     def update(self, req: Request, image_id: str, key: str) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Query strings: what a listing is asked for, and the link to its next page."""
+"""Query strings: what a listing is asked for, and where it goes on."""
 
 import urllib.parse
 from collections.abc import Mapping
@@ -71,8 +71,8 @@ def parse(
     if not pairs:
         return model.ListQuery(limit=max_limit)
     values: dict[str, list[str]] = {}
-    for name, value in pairs:
-        values.setdefault(name, []).append(value)
+    for parameter, value in pairs:
+        values.setdefault(parameter, []).append(value)
     schema.check(values)
     last = dict(pairs)
     properties = _properties(last)

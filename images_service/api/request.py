@@ -47,7 +47,7 @@ class Request:
         return image.generation
 
     def has_seen(self, image: model.Image) -> bool:
-        """Tell whether the caller's ``If-None-Match`` names this generation."""
+        """Tell whether ``If-None-Match`` names the image's generation."""
         return (
             "HTTP_IF_NONE_MATCH" in self.http.environ
             and str(image.generation) in self.http.if_none_match

@@ -81,7 +81,7 @@ _formats = jsonschema.FormatChecker(formats=())
 _formats.checks("ISO 8601 time", raises=(ValueError, OverflowError))(
     lambda value: bool(timeutils.normalize_time(parse_time(value)))
 )
-_QueryValidator = validators.extend(
+_QueryValidator = validators.extend(  # type: ignore[no-untyped-call]
     jsonschema.Draft202012Validator, {"minimum": _minimum}
 )
 

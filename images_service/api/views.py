@@ -69,7 +69,7 @@ def detail(
 ) -> dict[str, Any]:
     """Return an image with all that the API shows of it."""
     status, progress = model.STATUSES.get(image.status, ("UNKNOWN", 0))
-    view = {
+    view: dict[str, Any] = {
         "id": image.id,
         "name": image.name,
         "minRam": image.min_ram,
@@ -83,7 +83,10 @@ def detail(
     if with_size:
         view["OS-EXT-IMG-SIZE:size"] = image.size or 0
     view["links"] = links.of_image(image.id)
-    if f'"{_SERVER}"' in image.metadata or f'"{_DISK_CONFIG}"' in image.metadata:
+    if (
+        f'"{_SERVER}"' in image.metadata
+        or f'"{_DISK_CONFIG}"' in image.metadata
+    ):
         view.update(_of_properties(json.loads(image.metadata), links))
     return view
 

@@ -48,7 +48,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="images-service-api", description="Serve the image API."
     )
     parser.add_argument(
-        "--version", action="version", version=metadata.version("images-service")
+        "--version",
+        action="version",
+        version=metadata.version("images-service"),
     )
     parser.add_argument(
         "--config-file",

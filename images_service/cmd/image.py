@@ -23,9 +23,7 @@ class List(DatabaseCommand, lister.Lister):
         """Add the filters."""
         parser = super().get_parser(prog_name)
         parser.add_argument("--name", help="only images of this name")
-        parser.add_argument(
-            "--limit", type=int, help="at most so many images"
-        )
+        parser.add_argument("--limit", type=int, help="at most so many images")
         return parser
 
     def take_action(
@@ -41,7 +39,9 @@ class List(DatabaseCommand, lister.Lister):
         )
         return _COLUMNS, (
             tuple(str(getattr(image, column)) for column in _COLUMNS)
-            for _, image in zip(_numbers(parsed_args.limit), images, strict=False)
+            for _, image in zip(
+                _numbers(parsed_args.limit), images, strict=False
+            )
         )
 
 

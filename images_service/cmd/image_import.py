@@ -69,11 +69,11 @@ class Import(DatabaseCommand):
             results = store.add(
                 [image for _, image in taken], replace=options.update
             )
-            for (number, image), error in zip(taken, results, strict=True):
-                if error is None:
+            for (number, image), refusal in zip(taken, results, strict=True):
+                if refusal is None:
                     stored += 1
                 else:
-                    failures.append((number, f"{image.image.id}: {error}"))
+                    failures.append((number, f"{image.image.id}: {refusal}"))
             for number, reason in sorted(failures):
                 records.write(f"image {number}: {reason}", file=sys.stderr)
             refused += len(failures)
@@ -86,5 +86,3 @@ def _batches(
 ) -> Iterator[list[tuple[int, object]]]:
     while batch := list(itertools.islice(records, _BATCH)):
         yield batch
-
-

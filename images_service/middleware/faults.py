@@ -89,7 +89,9 @@ def _send(
 ) -> list[bytes]:
     status = errors.status_of(error)
     body = errors.body_of(error)
-    if status == 503 and not any(k.lower() == "retry-after" for k, _ in headers):
+    if status == 503 and not any(
+        k.lower() == "retry-after" for k, _ in headers
+    ):
         headers = [*headers, ("Retry-After", errors.RETRY_AFTER)]
     start_response(
         f"{status} {HTTPStatus(status).phrase}",

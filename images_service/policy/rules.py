@@ -9,9 +9,7 @@ IMAGE_SIZE = "os_compute_api:image-size"
 # Reading asks for nothing but a project: what there is to see, visibility
 # decides.  An image is changed by its owner's members and by administrators.
 _READ = ""
-_WRITE = (
-    "rule:context_is_admin or (role:member and project_id:%(project_id)s)"
-)
+_WRITE = "rule:context_is_admin or (role:member and project_id:%(project_id)s)"
 
 
 def _rule(

@@ -20,9 +20,13 @@ class AsciiId(TypeDecorator[str]):
     impl = sa.String
     cache_ok = True
 
+    def __init__(self, length: int) -> None:
+        super().__init__(length)
+        self.length = length
+
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """Return the dialect's type with a binary collation."""
-        length = self.impl_instance.length
+        length = self.length
         if dialect.name in ("mysql", "mariadb"):
             # ascii_bin pads, but no id ends with a space.
             return mysql.VARCHAR(
@@ -39,9 +43,13 @@ class ExactText(TypeDecorator[str]):
     impl = sa.String
     cache_ok = True
 
+    def __init__(self, length: int) -> None:
+        super().__init__(length)
+        self.length = length
+
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """Return the dialect's type with a binary, no-pad collation."""
-        length = self.impl_instance.length
+        length = self.length
         if dialect.name in ("mysql", "mariadb"):
             # The two servers call the same collation by different names.
             nopad = getattr(dialect, "is_mariadb", False)
@@ -64,9 +72,7 @@ Document = sa.Text().with_variant(
     mysql.LONGTEXT(charset="utf8mb4"), "mysql", "mariadb"
 )
 
-Digest = sa.LargeBinary(16).with_variant(
-    mysql.BINARY(16), "mysql", "mariadb"
-)
+Digest = sa.LargeBinary(16).with_variant(mysql.BINARY(16), "mysql", "mariadb")
 
 metadata = sa.MetaData()
 

@@ -159,18 +159,14 @@ class SqlStore(base.ImageStore):
             accepted: dict[str, model.NewImage] = {}
             for new in new_images:
                 image_id = new.image.id
-                if image_id in accepted or (
-                    image_id in taken and not replace
-                ):
+                if image_id in accepted or (image_id in taken and not replace):
                     results.append(errors.Conflict())
                 else:
                     accepted[image_id] = new
                     results.append(None)
             _replace(db, [n for i, n in accepted.items() if i in taken])
             try:
-                _insert(
-                    db, [n for i, n in accepted.items() if i not in taken]
-                )
+                _insert(db, [n for i, n in accepted.items() if i not in taken])
             except db_exc.DBDuplicateEntry as error:
                 # Somebody else has just stored one of them: look again.
                 raise db_exc.RetryRequest(error) from error
@@ -252,9 +248,7 @@ def _unindex(
 def _generations(db: sa.Connection, ids: Sequence[str]) -> Mapping[str, int]:
     """Return the generations of those images that are in the store."""
     rows = db.execute(
-        sa.select(images.c.id, images.c.generation).where(
-            images.c.id.in_(ids)
-        )
+        sa.select(images.c.id, images.c.generation).where(images.c.id.in_(ids))
     )
     return {row.id: row.generation for row in rows}
 

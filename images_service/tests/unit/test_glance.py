@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+import datetime
+import io
+import json
+
+from images_service import glance
+from images_service.tests import base
+
+
+class TestRead(base.TestCase):
+    def read(self, text):
+        return list(glance.read(io.StringIO(text)))
+
+    def test_an_answer_of_glance(self):
+        self.assertEqual([1, 2], self.read('{"images": [1, 2]}'))
+
+    def test_an_answer_over_many_lines(self):
+        text = json.dumps({"images": [{"a": 1}, {"b": 2}]}, indent=1)
+        self.assertEqual([{"a": 1}, {"b": 2}], self.read(text))
+
+    def test_several_pages(self):
+        page = json.dumps({"images": [{"a": 1}]}, indent=1)
+        self.assertEqual([{"a": 1}] * 3, self.read(page + page + "\n" + page))
+        self.assertEqual(
+            [{"a": 1}] * 2, self.read(f"[{page}, {page}]".replace("\n", ""))
+        )
+
+    def test_an_array(self):
+        self.assertEqual([{"a": 1}], self.read('\n[{"a": 1}]\n'))
+
+    def test_lines_of_images_and_of_pages(self):
+        text = '{"a": 1}\n\n{"images": [{"b": 2}, {"c": 3}]}\n{"d": 4}'
+        self.assertEqual(
+            [{"a": 1}, {"b": 2}, {"c": 3}, {"d": 4}], self.read(text)
+        )
+
+    def test_nothing(self):
+        self.assertEqual([], self.read(""))
+        self.assertEqual([], self.read(" \n\n"))
+        self.assertEqual([], self.read('{"images": []}'))
+
+    def test_a_broken_line_is_refused_and_the_others_go_on(self):
+        one, broken, three = self.read('{"a": 1}\n{"b": \n{"c": 3}\n')
+        self.assertEqual(({"a": 1}, {"c": 3}), (one, three))
+        self.assertIsInstance(broken, glance.Refused)
+        self.assertIn("not JSON", str(broken))
+
+    def test_a_broken_document_is_refused(self):
+        (broken,) = self.read('{"images": [\n{"a": 1},\n')
+        self.assertIsInstance(broken, glance.Refused)
+
+    def test_lines_are_not_read_ahead(self):
+        lines = iter(['{"a": 1}\n', '{"b": 2}\n'])
+
+        class Lines:
+            def readline(self):
+                return next(lines, "")
+
+            def __iter__(self):
+                return lines
+
+        records = glance.read(Lines())
+        self.assertEqual({"a": 1}, next(records))
+        self.assertEqual('{"b": 2}\n', next(lines))
+
+
+class TestNewImage(base.TestCase):
+    def new(self, owner=None, **record):
+        return glance.new_image(
+            {"owner": "p", **record}, base.NOW, owner=owner
+        )
+
+    def assertRefused(self, text, record, **options):
+        with self.assertRaises(glance.Refused) as caught:
+            glance.new_image(record, base.NOW, **options)
+        self.assertIn(text, str(caught.exception))
+
+    def test_attributes(self):
+        new = self.new(
+            id="AAAAAAAA-0000-4000-8000-000000000001",
+            name="n",
+            status="queued",
+            visibility="shared",
+            size=2**40,
+            min_ram=1,
+            min_disk=2,
+            protected=True,
+            os_hidden=True,
+            created_at="2026-01-01T01:00:00+01:00",
+            updated_at="2026-01-02T00:00:00.123456Z",
+            members=[{"member_id": "q", "status": "accepted"}],
+        )
+        image = new.image
+        self.assertEqual("aaaaaaaa-0000-4000-8000-000000000001", image.id)
+        self.assertEqual(
+            ("n", "queued", "shared", "p", 2**40, 1, 2, True, True),
+            image[1:10],
+        )
+        self.assertEqual(datetime.datetime(2026, 1, 1), image.created_at)
+        self.assertEqual(
+            datetime.datetime(2026, 1, 2, 0, 0, 0, 123456), image.updated_at
+        )
+        self.assertIsNone(image.deleted_at)
+        self.assertEqual({}, new.metadata)
+        self.assertEqual({"q": "accepted"}, new.members)
+
+    def test_what_is_missing(self):
+        new = self.new()
+        self.assertRegex(new.image.id, "^[0-9a-f]{8}-")
+        self.assertEqual(
+            (None, "active", "private", "p", None, 0, 0, False, False),
+            new.image[1:10],
+        )
+        self.assertEqual(base.NOW, new.image.created_at)
+        self.assertEqual(base.NOW, new.image.updated_at)
+        self.assertIsNone(new.members)
+
+    def test_metadata(self):
+        new = self.new(
+            foo="bar",
+            nul=None,
+            properties={"name": "a name", "owner": "x"},
+            disk_format="raw",
+            tags=["a"],
+            locations=[{}],
+            checksum="c",
+        )
+        self.assertEqual(
+            {"foo": "bar", "nul": "", "name": "a name", "owner": "x"},
+            new.metadata,
+        )
+        self.assertIsNone(new.image.name)
+
+    def test_old_stores_hold_what_the_api_would_refuse(self):
+        items = {f"k{n}": "v" for n in range(300)}
+        items |= {"a/b": "x" * 5000, "clé": "", "": "empty name"}
+        self.assertEqual(items, self.new(**items).metadata)
+
+    def test_deleted(self):
+        new = self.new(deleted_at="2026-01-03T00:00:00Z", status="active")
+        self.assertEqual("deleted", new.image.status)
+        self.assertEqual(datetime.datetime(2026, 1, 3), new.image.deleted_at)
+        new = self.new(status="deleted", updated_at="2026-01-04T00:00:00Z")
+        self.assertEqual(datetime.datetime(2026, 1, 4), new.image.deleted_at)
+
+    def test_owner(self):
+        self.assertRefused("owner is missing", {})
+        new = glance.new_image({}, base.NOW, owner="q")
+        self.assertEqual("q", new.image.owner)
+        self.assertEqual("p", self.new(owner="p").image.owner)
+
+    def test_refused(self):
+        for text, record in (
+            ("not a JSON object", "x"),
+            ("not a JSON object", None),
+            ("id is not a UUID", {"id": "x"}),
+            ("id is not a UUID", {"id": 5}),
+            ("id is not a UUID", {"id": "0" * 32}),
+            ("name is not", {"name": "n" * 256}),
+            ("name is not", {"name": 1}),
+            ("U+0000", {"name": "a\0b"}),
+            ("status is none of", {"status": "sleeping"}),
+            ("status is none of", {"status": ["active"]}),
+            ("visibility is none of", {"visibility": "secret"}),
+            ("owner is not a project's id", {"owner": "é"}),
+            ("owner is not a project's id", {"owner": ""}),
+            ("owner is not a project's id", {"owner": "a\n"}),
+            ("size is not a whole number", {"size": -1}),
+            ("size is not a whole number", {"size": 2**63}),
+            ("size is not a whole number", {"size": True}),
+            ("min_ram is not a whole number", {"min_ram": "1"}),
+            ("protected is neither", {"protected": "yes"}),
+            ("created_at is not an ISO 8601 time", {"created_at": "x"}),
+            ("created_at is not an ISO 8601 time", {"created_at": 5}),
+            (
+                "updated_at is not an ISO 8601 time",
+                {"updated_at": "0001-01-01T00:00:00+14:00"},
+            ),
+            ("members is not a list", {"members": {}}),
+            ("a member is not an object", {"members": ["x"]}),
+            ("member_id is not", {"members": [{}]}),
+            (
+                "status is none of",
+                {"members": [{"member_id": "q", "status": "x"}]},
+            ),
+            ("properties is not an object", {"properties": []}),
+            ("property foo is not a string", {"foo": 1}),
+            ("property foo is not a string", {"properties": {"foo": {}}}),
+            ("U+0000 or a lone surrogate", {"foo": "a\0"}),
+            ("U+0000 or a lone surrogate", {"foo": "\ud800"}),
+            ("U+0000 or a lone surrogate", {"a\0b": "x"}),
+        ):
+            with self.subTest(record=record):
+                if isinstance(record, dict):
+                    record = {"owner": "p", **record}
+                self.assertRefused(text, record)
