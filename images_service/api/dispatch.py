@@ -43,6 +43,7 @@ _MEDIA_TYPES = frozenset(
         "text/plain",
     }
 )
+_LENGTH = re.compile("[0-9]+", re.ASCII)
 _JSON = ("Content-Type", "application/json")
 # Catalogs are large and the same for every token of a project.
 _CATALOGS = 128
@@ -187,9 +188,10 @@ class Application:
         if media_type.strip().lower() not in _MEDIA_TYPES:
             raise errors.UnsupportedMediaType
         length = environ.get("CONTENT_LENGTH") or None
-        if length is not None and not re.fullmatch("[0-9]{1,18}", length):
+        if length is not None and not _LENGTH.fullmatch(length):
             raise errors.Invalid("Content-Length is not a length")
-        if length is not None and int(length) > self._max_body:
+        # More digits than Python would make a number of are too many, too.
+        if length and (len(length) > 18 or int(length) > self._max_body):
             raise errors.BodyTooLarge
         if not wanted:
             return None

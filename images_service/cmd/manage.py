@@ -9,15 +9,18 @@ from typing import Any
 
 from cliff import app, command, commandmanager
 from oslo_config import cfg
-from oslo_log import log
 
-from images_service import config, errors
+from images_service import config
 from images_service.store.sql import engine
 from images_service.store.sql.store import SqlStore
 
 
 class Manage(app.App):
     """The program; its commands are entry points."""
+
+    # Say what went wrong, in a line; with -v also what is being done.
+    CONSOLE_MESSAGE_FORMAT = "images-service-manage: %(message)s"
+    DEFAULT_VERBOSE_LEVEL = 0
 
     def __init__(self) -> None:
         super().__init__(
@@ -48,15 +51,11 @@ class Manage(app.App):
         )
         return parser
 
-    def configure_logging(self) -> None:
-        """Leave logging to oslo.log, in ``initialize_app``."""
-
     def initialize_app(self, argv: list[str]) -> None:
         """Read the configuration."""
         files = self.options.config_file
         args = [arg for path in files or () for arg in ("--config-file", path)]
         self.conf = config.load(args, prog="images-service-manage")
-        log.setup(self.conf, config.PROJECT)
 
     def open_database(self) -> engine.Database:
         """Return the configured database.
@@ -67,14 +66,6 @@ class Manage(app.App):
             group = cfg.OptGroup("database")
             raise cfg.RequiredOptError("connection", group)
         return engine.Database(self.conf)
-
-    def run_subcommand(self, argv: list[str]) -> int:
-        """Run a command; say in a line what kept it from its work."""
-        try:
-            return int(super().run_subcommand(argv) or 0)
-        except (cfg.Error, errors.Error, OSError) as error:
-            print(f"images-service-manage: {error}", file=sys.stderr)
-            return 1
 
 
 class DatabaseCommand(command.Command):
@@ -96,8 +87,4 @@ class DatabaseCommand(command.Command):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    try:
-        return int(Manage().run(arguments) or 0)
-    except cfg.Error as error:
-        print(f"images-service-manage: {error}", file=sys.stderr)
-        return 1
+    return Manage().run(arguments or ["help"])

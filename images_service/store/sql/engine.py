@@ -108,9 +108,9 @@ def unavailability() -> Iterator[None]:
     ) as error:
         LOG.error("The database is not available: %s", error)
         raise errors.StoreUnavailable from error
-    except db_exc.DBError as error:
+    except (db_exc.DBError, sa.exc.OperationalError) as error:
         # oslo.db has no name for SQLite's failures of this kind.
-        text = str(error.inner_exception)
+        text = str(error)
         if "database is locked" in text or "unable to open" in text:
             LOG.error("The database is not available: %s", text)
             raise errors.StoreUnavailable from error

@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: Apache-2.0
+"""No request, however malformed, is answered 500 or kills the service."""
+
+import io
+import json
+
+import hypothesis
+from hypothesis import strategies as st
+
+from images_service import errors
+from images_service.api import routes
+from images_service.tests import base
+
+REQUESTS = 20_000
+
+FAULTS = {
+    status: name
+    for error, (status, name) in errors.FAULTS.items()
+    if error is not errors.Unexpected
+}
+
+# Text as WSGI has it: bytes, as Latin-1.
+latin1 = st.binary(max_size=40).map(lambda data: data.decode("latin-1"))
+# What a server lets pass as the value of a header.
+value = latin1.map(
+    lambda text: "".join(c for c in text if c == "\t" or c >= " ")
+)
+ids = st.sampled_from(
+    [*base.IDS.values(), base.UNKNOWN, "abc", "detail", "%00", ""]
+)
+segment = st.one_of(
+    ids,
+    latin1,
+    st.sampled_from(
+        ["images", "metadata", "v2.1", "v2", base.OWNER, base.OTHER, "foo", ""]
+    ),
+)
+known_path = st.builds(
+    lambda prefix, route, image_id, key: (
+        prefix + route.path.format(image_id=image_id, key=key)
+    ),
+    st.sampled_from(
+        [
+            "/v2.1",
+            "/v2",
+            f"/v2.1/{base.OWNER}",
+            f"/v2/{base.OWNER}",
+            f"/v2.1/{base.OTHER}",
+            "",
+            "//v2.1",
+        ]
+    ),
+    st.sampled_from(routes.ROUTES),
+    ids,
+    st.one_of(st.just("foo"), latin1),
+)
+path = st.one_of(
+    known_path,
+    known_path,
+    st.lists(segment, max_size=7).map(lambda parts: "/" + "/".join(parts)),
+    latin1,
+)
+parameter = st.builds(
+    lambda name, value: f"{name}={value}",
+    st.sampled_from(
+        [
+            "limit",
+            "marker",
+            "name",
+            "status",
+            "minRam",
+            "minDisk",
+            "type",
+            "server",
+            "changes-since",
+            "property-foo",
+            "property-",
+            "page_size",
+            "offset",
+            "other",
+            "%ff",
+        ]
+    ),
+    st.one_of(
+        latin1,
+        ids,
+        st.integers().map(str),
+        st.datetimes().map(lambda time: time.isoformat()),
+        st.sampled_from(
+            [
+                "",
+                "0",
+                "1",
+                "ACTIVE",
+                "error",
+                "%00",
+                "%ff",
+                "%ed%a0%80",
+                "9" * 5000,
+                "%F0%9F%98%80",
+                "0001-01-01T00:00:00%2B14:00",
+                "9999-12-31T23:59:59-14:00",
+            ]
+        ),
+    ),
+)
+query = st.one_of(
+    st.just(""),
+    st.lists(parameter, max_size=5).map("&".join),
+    latin1,
+)
+scalar = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=20),
+    st.sampled_from(["\ud800", "a\0", "k" * 256, "[1]", "{", "\U0001f600"]),
+)
+key = st.one_of(
+    st.sampled_from(["metadata", "meta", "foo", "name", "mappings", "a\n"]),
+    st.text(max_size=10),
+)
+anything = st.recursive(
+    scalar,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(key, inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+pairs = st.dictionaries(
+    st.sampled_from(["foo", "bar", "mappings", "block_device_mapping"]),
+    st.one_of(st.just("x"), st.text(max_size=10), scalar),
+    max_size=3,
+)
+document = st.one_of(
+    anything,
+    pairs.map(lambda items: {"metadata": items}),
+    pairs.map(lambda items: {"meta": items}),
+)
+body = st.one_of(
+    st.just(b""),
+    st.binary(max_size=40),
+    document.map(lambda value: json.dumps(value).encode()),
+    st.sampled_from(
+        [
+            b"[" * 100_000,
+            b'{"metadata": {}}' + b" " * 120_000,
+            b'{"metadata": ' + b"1" * 5000 + b"}",
+            b"\xef\xbb\xbf{}",
+        ]
+    ),
+)
+headers = st.dictionaries(
+    st.sampled_from(
+        [
+            "HTTP_OPENSTACK_API_VERSION",
+            "HTTP_X_OPENSTACK_NOVA_API_VERSION",
+            "HTTP_IF_MATCH",
+            "HTTP_IF_NONE_MATCH",
+            "HTTP_ACCEPT",
+            "HTTP_HOST",
+            "HTTP_X_OPENSTACK_REQUEST_ID",
+            "HTTP_ORIGIN",
+            "CONTENT_TYPE",
+            "CONTENT_LENGTH",
+            "HTTP_X_AUTH_TOKEN",
+            "HTTP_X_PROJECT_ID",
+            "HTTP_AUTHORIZATION",
+            "HTTP_COOKIE",
+            "HTTP_TRANSFER_ENCODING",
+        ]
+    ),
+    st.one_of(
+        value,
+        st.sampled_from(
+            [
+                "compute 2.35",
+                "compute 2.36",
+                "compute 2.39",
+                "2.1",
+                "latest",
+                '"1"',
+                "*",
+                'W/"1"',
+                "application/json",
+                "text/plain",
+                "0",
+                "-1",
+                "1e3",
+                "99999999999999999999",
+                "u:p",
+                "a:b:c",
+                "[::1]:80",
+                "x:y:z",
+            ]
+        ),
+    ),
+    max_size=4,
+)
+method = st.one_of(
+    st.sampled_from(
+        ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"]
+    ),
+    st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ-!#$", min_size=1, max_size=12),
+)
+token = st.sampled_from([None, *base.TOKENS.values(), "alice:", ":", "x"])
+
+
+class TestFuzz(base.ApiTestCase):
+    def send(self, method, path, query, token, headers, body, terminated):
+        environ = {
+            "REQUEST_METHOD": method,
+            "SCRIPT_NAME": "",
+            "PATH_INFO": path,
+            "QUERY_STRING": query,
+            "SERVER_NAME": "localhost",
+            "SERVER_PORT": "8774",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "HTTP_HOST": "localhost:8774",
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.input": io.BytesIO(body),
+            "wsgi.errors": io.StringIO(),
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": True,
+            "wsgi.run_once": False,
+            "wsgi.input_terminated": terminated,
+            "CONTENT_LENGTH": str(len(body)),
+        }
+        if terminated:
+            del environ["CONTENT_LENGTH"]
+        if token is not None:
+            environ["HTTP_X_AUTH_TOKEN"] = token
+        environ.update(headers)
+        answered = []
+
+        def start_response(status, headers, exc_info=None):
+            answered.append((status, headers))
+
+        return b"".join(self.app(environ, start_response)), *answered[-1]
+
+    def test_only_documented_faults(self):
+        self.seen = set()
+        self.throw()
+        # The requests have got everywhere, not only to the first check.
+        self.assertLessEqual(
+            {200, 204, 400, 401, 403, 404, 405, 406, 413, 415}, self.seen
+        )
+
+    @hypothesis.settings(
+        max_examples=REQUESTS,
+        deadline=None,
+        database=None,
+        print_blob=True,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    @hypothesis.given(
+        st.tuples(method, path, query, token, headers, body, st.booleans())
+    )
+    def throw(self, request):
+        answer, status, headers = self.send(*request)
+        number = int(status.split()[0])
+        self.seen.add(number)
+        self.assertRegex(status, r"^[2-5][0-9]{2} [ -~]+$")
+        for name, text in headers:
+            self.assertRegex(name, r"^[A-Za-z0-9-]+$")
+            self.assertRegex(text, r"^[\t -~\x80-\xff]*\Z")
+        if number < 400:
+            self.assertIn(number, (200, 204, 304))
+        elif request[0] == "HEAD":
+            self.assertEqual(b"", answer)
+        else:
+            self.assertEqual("application/json", dict(headers)["Content-Type"])
+            ((name, fault),) = json.loads(answer).items()
+            self.assertEqual(FAULTS.get(number), name, answer)
+            self.assertEqual(number, fault["code"])
+        if "HTTP_HOST" not in request[4] and answer:
+            self.assertNotIn(b"Traceback", answer)

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+import logging
+import unittest
+
+import webob
+
+from images_service.middleware import request_log
+
+LOGGER = "images_service.middleware.request_log"
+
+
+def application(environ, start_response):
+    start_response("204 No Content", [])
+    return []
+
+
+class TestRequestLog(unittest.TestCase):
+    def test_a_line_without_secrets(self):
+        req = webob.Request.blank(
+            "/v2.1/images/a%0Ab?name=secret",
+            headers={"X-Auth-Token": "hidden"},
+            environ={
+                "openstack.request_id": "req-1",
+                "REMOTE_ADDR": "192.0.2.1",
+            },
+        )
+        with self.assertLogs(LOGGER, "INFO") as logs:
+            req.get_response(request_log.RequestLog(application))
+        (line,) = (record.getMessage() for record in logs.records)
+        self.assertRegex(
+            line,
+            r"^req-1 192.0.2.1 GET /v2.1/images/a%0Ab 204 [0-9.]+ ms$",
+        )
+
+    def test_nothing_below_info(self):
+        logger = logging.getLogger(LOGGER)
+        logger.setLevel(logging.WARNING)
+        self.addCleanup(logger.setLevel, logging.NOTSET)
+        req = webob.Request.blank("/")
+        response = req.get_response(request_log.RequestLog(application))
+        self.assertEqual(204, response.status_int)

@@ -1,0 +1,607 @@
+# SPDX-License-Identifier: Apache-2.0
+import dataclasses
+import datetime
+import functools
+import itertools
+import json
+import os
+import random
+import sqlite3
+import threading
+from unittest import mock
+
+import sqlalchemy as sa
+from oslo_db import exception as db_exc
+
+from images_service import errors, glance, model
+from images_service.store.sql import documents, engine, schema
+from images_service.store.sql.store import SqlStore
+from images_service.tests import base
+
+OWNER = model.Viewer(base.OWNER)
+OTHER = model.Viewer(base.OTHER)
+ADMIN = model.Viewer(base.ADMIN, is_admin=True)
+STRANGER = model.Viewer("stranger")
+QUOTA = 128
+
+
+def _note(statements, connection, cursor, statement, *_):
+    statements.append(statement)
+
+
+class StoreTestCase(base.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.store = self.make_store(self.make_conf())
+        self.database = self.store._database
+
+    def names(self, viewer, **query):
+        page = self.store.page(
+            model.ListQuery(**{"limit": 1000, **query}), viewer
+        )
+        return [image.name for image in page.images]
+
+    def metadata(self, name, viewer=OWNER):
+        return json.loads(self.store.get(base.IDS[name], viewer).metadata)
+
+    def assertIndexed(self):
+        """Assert that the index holds what the documents do."""
+        with self.database.writer.connect() as db:
+            truth = {
+                (digest, row.id)
+                for row in db.execute(
+                    sa.select(schema.images.c.id, schema.images.c.metadata)
+                )
+                for digest in documents.digests(documents.load(row.metadata))
+            }
+            rows = db.execute(sa.select(schema.image_properties)).all()
+        self.assertEqual(len(truth), len(rows))
+        self.assertEqual(truth, {tuple(row) for row in rows})
+
+
+class TestGet(StoreTestCase):
+    def seen(self, viewer):
+        found = set()
+        for name, image_id in base.IDS.items():
+            try:
+                image = self.store.get(image_id, viewer)
+            except errors.ImageNotFound:
+                continue
+            self.assertEqual(name, image.name)
+            found.add(name)
+        return found
+
+    def test_who_sees_what(self):
+        everything = set(base.IDS) - {"gone"}
+        self.assertEqual(everything - {"others-private"}, self.seen(OWNER))
+        self.assertEqual(
+            {
+                "public",
+                "own-shared",
+                "own-community",
+                "shared-accepted",
+                "shared-pending",
+                "community",
+                "others-private",
+            },
+            self.seen(OTHER),
+        )
+        self.assertEqual(
+            {"public", "own-community", "community"}, self.seen(STRANGER)
+        )
+        self.assertEqual(everything, self.seen(ADMIN))
+
+    def test_a_share_counts_only_while_the_image_is_shared(self):
+        for visibility in ("private", "shared"):
+            image_id = base.IDS["own-shared"]
+            record = {
+                "id": image_id,
+                "owner": base.OWNER,
+                "visibility": visibility,
+            }
+            self.store.add([glance.new_image(record, base.NOW)], replace=True)
+            if visibility == "shared":
+                self.store.get(image_id, OTHER)
+            else:
+                with self.assertRaises(errors.ImageNotFound):
+                    self.store.get(image_id, OTHER)
+
+    def test_ids(self):
+        image_id = "aaaaaaaa-0000-4000-8000-00000000000a"
+        self.store.add(
+            [glance.new_image({"id": image_id, "owner": base.OWNER}, base.NOW)]
+        )
+        self.assertEqual(image_id, self.store.get(image_id.upper(), OWNER).id)
+        for odd in (
+            "",
+            "x",
+            image_id.replace("-", ""),
+            f"{{{image_id}}}",
+            f"{image_id}\n",
+            f" {image_id}",
+            f"urn:uuid:{image_id}",
+            "\udcff",
+            "a\0b",
+            image_id.replace("0", "\N{FULLWIDTH DIGIT ZERO}"),
+            base.UNKNOWN,
+        ):
+            with self.subTest(id=odd), self.assertRaises(errors.ImageNotFound):
+                self.store.get(odd, ADMIN)
+
+    def test_everything_comes_back(self):
+        record = {
+            "id": base.UNKNOWN,
+            "name": "ünï \U0001f600 ",
+            "owner": base.OWNER,
+            "status": "importing",
+            "visibility": "community",
+            "size": 2**62,
+            "min_ram": 2**40,
+            "min_disk": 7,
+            "protected": True,
+            "os_hidden": True,
+            "created_at": "2026-01-01T00:00:00.000001Z",
+            "updated_at": "2026-01-02T00:00:00.999999Z",
+            "k\U0001f600": "v" * 5000,
+        }
+        new = glance.new_image(record, base.NOW)
+        self.store.add([new])
+        image = self.store.get(base.UNKNOWN, OWNER)
+        self.assertEqual(
+            new.image._replace(metadata=None), image._replace(metadata=None)
+        )
+        self.assertEqual(
+            {"k\U0001f600": "v" * 5000}, json.loads(image.metadata)
+        )
+
+
+class TestPage(StoreTestCase):
+    def test_who_lists_what(self):
+        self.assertEqual(
+            [
+                "snapshot",
+                "shared-accepted",
+                "protected",
+                "own-community",
+                "own-shared",
+                "own",
+                "public",
+            ],
+            self.names(OWNER),
+        )
+        self.assertEqual(
+            [
+                "others-private",
+                "community",
+                "shared-pending",
+                "shared-accepted",
+                "own-shared",
+                "public",
+            ],
+            self.names(OTHER),
+        )
+        self.assertEqual(["public"], self.names(STRANGER))
+        self.assertEqual(
+            [
+                "snapshot",
+                "others-private",
+                "shared-pending",
+                "shared-accepted",
+                "protected",
+                "own-shared",
+                "own",
+                "public",
+            ],
+            self.names(ADMIN),
+        )
+
+    def test_an_owner_that_is_a_member_too_sees_the_image_once(self):
+        record = {
+            "owner": base.OWNER,
+            "name": "mine",
+            "visibility": "shared",
+            "members": [{"member_id": base.OWNER, "status": "accepted"}],
+        }
+        self.store.add([glance.new_image(record, base.NOW)])
+        self.assertEqual(["mine"], self.names(OWNER, name="mine"))
+
+    def test_filters(self):
+        for query, names in (
+            ({"name": "own"}, ["own"]),
+            ({"name": "OWN"}, []),
+            ({"name": "own "}, []),
+            ({"statuses": ("killed",)}, ["killed"]),
+            ({"statuses": ()}, []),
+            ({"min_ram": 512}, ["own"]),
+            ({"min_disk": 10, "min_ram": 0}, []),
+            ({"properties": (("foo", "bar"),)}, ["own"]),
+            ({"properties": (("FOO", "bar"),)}, []),
+            ({"properties": (("nothing", ""),)}, ["snapshot"]),
+            ({"properties": (("os", "linux"),)}, ["public"]),
+            (
+                {"properties": (("foo", "bar"), ("os", "linux"))},
+                [],
+            ),
+            (
+                {"properties": (("foo", "bar"), ("foo", "baz"))},
+                [],
+            ),
+        ):
+            with self.subTest(**query):
+                self.assertEqual(names, self.names(OWNER, **query))
+
+    def test_changes_since(self):
+        def since(*time):
+            return self.names(OWNER, changes_since=datetime.datetime(*time))
+
+        self.assertEqual(["snapshot", "gone"], since(2026, 1, 13))
+        self.assertEqual(["gone"], since(2026, 2, 1))
+        self.assertEqual([], since(2026, 2, 1, 0, 0, 1))
+        self.store.delete(base.IDS["own"])
+        self.store.delete(base.IDS["hidden"])
+        self.store.change_metadata(
+            base.IDS["snapshot"], model.MetadataChange({"a": "b"}), QUOTA
+        )
+        self.assertEqual(["snapshot", "own"], since(2026, 3, 1))
+        page = self.store.page(
+            model.ListQuery(
+                limit=9, changes_since=datetime.datetime(2026, 3, 1)
+            ),
+            OWNER,
+        )
+        deleted = page.images[1]
+        self.assertEqual("deleted", deleted.status)
+        self.assertEqual({"foo": "bar"}, json.loads(deleted.metadata))
+
+    def test_marker(self):
+        ids = base.IDS
+        self.assertEqual(
+            ["own", "public"], self.names(OWNER, marker=ids["own-shared"])
+        )
+        # One that isn't listed has its place, too.
+        self.assertEqual(
+            ["own-community", "own-shared", "own", "public"],
+            self.names(OWNER, marker=ids["hidden"]),
+        )
+        self.assertEqual([], self.names(OWNER, marker=ids["public"].upper()))
+        self.store.delete(ids["own"])
+        self.assertEqual(["public"], self.names(OWNER, marker=ids["own"]))
+        for marker in (ids["others-private"], base.UNKNOWN, "x"):
+            with (
+                self.subTest(marker=marker),
+                self.assertRaisesRegex(
+                    errors.MarkerNotFound, f"^No image found with ID {marker}$"
+                ),
+            ):
+                self.names(OWNER, marker=marker)
+
+    def test_more_says_truly_whether_images_follow(self):
+        for limit in range(1, 10):
+            page = self.store.page(model.ListQuery(limit=limit), OWNER)
+            self.assertEqual(min(limit, 7), len(page.images))
+            self.assertEqual(limit < 7, page.more)
+
+    def test_pages_meet_every_image_once_under_equal_times(self):
+        chance = random.Random(1)
+        records = [
+            {
+                "owner": chance.choice((base.OWNER, base.OTHER)),
+                "visibility": chance.choice(model.VISIBILITIES),
+                "created_at": f"2026-05-01T00:00:0{chance.randrange(3)}Z",
+                "members": [{"member_id": base.OWNER, "status": "accepted"}],
+            }
+            for _ in range(200)
+        ]
+        self.store.add([glance.new_image(r, base.NOW) for r in records])
+        for viewer, limit in itertools.product(
+            (OWNER, OTHER, ADMIN), (1, 7, 50)
+        ):
+            query = model.ListQuery(limit=1000)
+            whole = self.store.page(query, viewer).images
+            order = [(image.created_at, image.id) for image in whole]
+            self.assertEqual(sorted(order, reverse=True), order)
+            self.assertEqual(len(order), len(set(order)))
+            paged = self.store.iterate(
+                dataclasses.replace(query, limit=limit), viewer
+            )
+            with self.subTest(viewer=viewer, limit=limit):
+                self.assertEqual(whole, list(paged))
+
+    def test_one_statement_for_each_shape(self):
+        for limit, marker in ((3, None), (4, None), (5, base.IDS["own"])):
+            self.names(OWNER, limit=limit, name=str(limit), marker=marker)
+        self.assertEqual(2, self.store._statement.cache_info().currsize)
+
+    def test_no_table_is_scanned_or_sorted(self):
+        queries = [
+            model.ListQuery(limit=5),
+            model.ListQuery(limit=5, marker=base.IDS["own"]),
+            model.ListQuery(limit=5, name="x", properties=(("a", "b"),)),
+        ]
+        plans: list[str] = []
+
+        def explain(connection, cursor, statement, values, *_):
+            if "UNION ALL" in statement:
+                rows = connection.connection.cursor().execute(
+                    f"EXPLAIN QUERY PLAN {statement}", values
+                )
+                plans.append("\n".join(row[3] for row in rows))
+
+        sa.event.listen(self.database.reader, "before_cursor_execute", explain)
+        for query, viewer in itertools.product(queries, (OWNER, ADMIN)):
+            self.store.page(query, viewer)
+        self.assertEqual(len(queries) * 2, len(plans))
+        for plan in plans:
+            self.assertNotIn("SCAN images", plan)
+            self.assertNotIn("SCAN image_", plan)
+            # Only the few rows that the sets have yielded are sorted.
+            lines = plan.splitlines()
+            for before, line in itertools.pairwise(lines):
+                if "USE TEMP B-TREE" in line:
+                    self.assertTrue(before.startswith("SCAN anon_"), plan)
+
+
+class TestChangeMetadata(StoreTestCase):
+    def change(self, name="own", quota=QUOTA, generation=None, **change):
+        return self.store.change_metadata(
+            base.IDS[name], model.MetadataChange(**change), quota, generation
+        )
+
+    def test_changes(self):
+        image = self.change(items={"a": "1", "foo": "new"})
+        self.assertEqual({"foo": "new", "a": "1"}, json.loads(image.metadata))
+        self.assertEqual(2, image.generation)
+        self.assertEqual(image, self.store.get(image.id, OWNER))
+        self.assertGreater(image.updated_at, base.NOW)
+        self.assertIndexed()
+        self.change(items={"b": "2"}, replace=True)
+        self.assertEqual({"b": "2"}, self.metadata("own"))
+        self.assertIndexed()
+        self.change(remove="b")
+        self.assertEqual({}, self.metadata("own"))
+        self.assertIndexed()
+
+    def test_any_change_sets_updated(self):
+        before = self.store.get(base.IDS["own"], OWNER)
+        after = self.change(items={"foo": "bar"})
+        self.assertGreater(after.updated_at, before.updated_at)
+        self.assertEqual(before.generation + 1, after.generation)
+
+    def test_refused_changes_leave_nothing(self):
+        before = self.store.get(base.IDS["own"], OWNER)
+        for error, change in (
+            (errors.QuotaExceeded, {"items": {"a": "1"}, "quota": 1}),
+            (errors.MetadataKeyNotFound, {"remove": "nokey"}),
+            (
+                errors.PreconditionFailed,
+                {"items": {"a": "1"}, "generation": 7},
+            ),
+        ):
+            with self.subTest(error=error.__name__):
+                with self.assertRaises(error):
+                    self.change(**change)
+                after = self.store.get(base.IDS["own"], OWNER)
+                self.assertEqual(before, after)
+        self.assertIndexed()
+
+    def test_a_deleted_or_unknown_image(self):
+        with self.assertRaises(errors.ImageNotFound):
+            self.change("gone", items={"a": "1"})
+        with self.assertRaises(errors.ImageNotFound):
+            self.change("gone", items={"a": "1"}, generation=1)
+        with self.assertRaises(errors.ImageNotFound):
+            self.store.change_metadata(
+                base.UNKNOWN, model.MetadataChange({"a": "1"}), QUOTA
+            )
+
+    def test_a_handful_of_statements_whatever_the_number_of_keys(self):
+        counts = []
+        for keys in (1, 10, 100):
+            statements: list[str] = []
+            listener = (
+                self.database.writer,
+                "before_cursor_execute",
+                functools.partial(_note, statements),
+            )
+            sa.event.listen(*listener)
+            items = {f"k{keys}-{n}": "v" for n in range(keys)}
+            self.change(items=items, replace=True)
+            sa.event.remove(*listener)
+            counts.append(len(statements))
+            self.assertTrue(
+                statements[1].startswith("UPDATE images"), statements
+            )
+        self.assertLessEqual(max(counts), 7)
+        self.assertEqual(1, len(set(counts)))
+
+    def test_concurrent_writers_lose_nothing_and_keep_the_quota(self):
+        quota, writers = 10, 20
+        outcomes: list[object] = []
+
+        def write(number):
+            try:
+                self.change("snapshot", items={f"w{number}": "x"}, quota=quota)
+                outcomes.append(number)
+            except errors.QuotaExceeded as error:
+                outcomes.append(error)
+
+        threads = [
+            threading.Thread(target=write, args=(number,))
+            for number in range(writers)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        stored = self.metadata("snapshot")
+        self.assertEqual(writers, len(outcomes))
+        self.assertEqual(quota, len(stored))
+        acknowledged = {f"w{n}" for n in outcomes if isinstance(n, int)}
+        self.assertEqual(
+            acknowledged, {key for key in stored if key.startswith("w")}
+        )
+        self.assertIndexed()
+
+
+class TestDelete(StoreTestCase):
+    def test_once(self):
+        self.store.delete(base.IDS["own"])
+        with self.assertRaises(errors.ImageNotFound):
+            self.store.delete(base.IDS["own"])
+        with self.assertRaises(errors.ImageNotFound):
+            self.store.get(base.IDS["own"], ADMIN)
+        self.assertNotIn("own", self.names(OWNER))
+
+    def test_generation(self):
+        with self.assertRaises(errors.PreconditionFailed):
+            self.store.delete(base.IDS["own"], generation=2)
+        self.store.delete(base.IDS["own"], generation=1)
+
+    def test_exactly_one_of_many_deletes(self):
+        outcomes: list[str] = []
+
+        def delete():
+            try:
+                self.store.delete(base.IDS["own"])
+                outcomes.append("deleted")
+            except errors.ImageNotFound:
+                outcomes.append("gone")
+
+        threads = [threading.Thread(target=delete) for _ in range(10)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(["deleted"] + ["gone"] * 9, sorted(outcomes))
+
+
+class TestAdd(StoreTestCase):
+    def add(self, *records, replace=False):
+        return self.store.add(
+            [
+                glance.new_image({"owner": base.OWNER, **r}, base.NOW)
+                for r in records
+            ],
+            replace=replace,
+        )
+
+    def test_what_exists_is_refused(self):
+        before = self.store.get(base.IDS["own"], OWNER)
+        first, second, third = self.add(
+            {"id": base.IDS["own"], "name": "new"},
+            {"id": base.UNKNOWN, "name": "new"},
+            {"id": base.UNKNOWN, "name": "newer"},
+        )
+        self.assertIsInstance(first, errors.Conflict)
+        self.assertIsNone(second)
+        self.assertIsInstance(third, errors.Conflict)
+        self.assertEqual(before, self.store.get(base.IDS["own"], OWNER))
+        self.assertEqual("new", self.store.get(base.UNKNOWN, OWNER).name)
+
+    def test_replace(self):
+        self.assertEqual(
+            [None, None],
+            self.add(
+                {"id": base.IDS["own"], "name": "new", "a": "b"},
+                {"id": base.UNKNOWN, "c": "d"},
+                replace=True,
+            ),
+        )
+        image = self.store.get(base.IDS["own"], OWNER)
+        self.assertEqual(("new", 2), (image.name, image.generation))
+        self.assertEqual({"a": "b"}, self.metadata("own"))
+        self.assertIndexed()
+
+    def test_replace_brings_a_deleted_image_back(self):
+        self.add({"id": base.IDS["gone"]}, replace=True)
+        self.store.get(base.IDS["gone"], OWNER)
+
+    def test_replace_keeps_members_it_does_not_name(self):
+        shared = {
+            "id": base.IDS["own-shared"],
+            "visibility": "shared",
+            "name": "s",
+        }
+        self.add(
+            {**shared, "created_at": "2026-02-20T00:00:00Z"}, replace=True
+        )
+        self.assertEqual("s", self.names(OTHER)[0])
+        self.add({**shared, "members": []}, replace=True)
+        self.assertNotIn("s", self.names(OTHER))
+
+    def test_many(self):
+        results = self.add(*({"name": str(n)} for n in range(1200)))
+        self.assertEqual([None] * 1200, results)
+        self.assertEqual(
+            1207,
+            len(list(self.store.iterate(model.ListQuery(limit=500), OWNER))),
+        )
+        self.assertIndexed()
+
+
+class TestUnavailability(base.TestCase):
+    def test_no_database(self):
+        folder = self.make_folder()
+        conf = base.configuration(
+            folder, connection=f"sqlite:///{folder}/no/such/folder.sqlite"
+        )
+        store = SqlStore(engine.Database(conf))
+        with self.assertLogs("images_service", "ERROR"):
+            with self.assertRaises(errors.StoreUnavailable):
+                store.get(base.UNKNOWN, OWNER)
+            with self.assertRaises(errors.StoreUnavailable):
+                store.page(model.ListQuery(limit=1), OWNER)
+            with self.assertRaises(errors.StoreUnavailable):
+                store.delete(base.UNKNOWN)
+
+    def test_a_lock_that_stays(self):
+        folder = self.make_folder()
+        conf = base.configuration(
+            folder,
+            connection=f"sqlite:///{folder}/images.sqlite?timeout=0.1",
+        )
+        store = self.make_store(conf)
+        blocker = sqlite3.connect(os.path.join(folder, "images.sqlite"))
+        self.addCleanup(blocker.close)
+        blocker.execute("BEGIN IMMEDIATE")
+        with (
+            self.assertLogs("images_service", "ERROR"),
+            self.assertRaises(errors.StoreUnavailable),
+        ):
+            store.delete(base.IDS["own"])
+        # Readers don't wait for the writer.
+        store.get(base.IDS["own"], OWNER)
+        blocker.execute("ROLLBACK")
+        store.delete(base.IDS["own"])
+
+    def test_deadlocks_are_tried_again(self):
+        calls = []
+
+        @engine.retried
+        def write():
+            calls.append(1)
+            if len(calls) < 3:
+                raise db_exc.DBDeadlock
+            return "done"
+
+        self.assertEqual("done", write())
+        self.assertEqual(3, len(calls))
+
+    def test_deadlocks_without_end(self):
+        @engine.retried
+        def write():
+            raise db_exc.DBDeadlock
+
+        with (
+            mock.patch("time.sleep"),
+            self.assertLogs("images_service", "ERROR"),
+            self.assertRaises(errors.StoreUnavailable),
+        ):
+            write()
+
+    def test_other_errors_stay(self):
+        with (
+            self.assertRaises(db_exc.DBError),
+            engine.unavailability(),
+        ):
+            raise db_exc.DBError(ValueError("x"))
