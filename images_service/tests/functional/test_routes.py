@@ -48,7 +48,7 @@ class TestTable(RoutesTestCase):
     def test_rows_are_complete(self):
         for route in self.each_route():
             controller, _, action = route.action.partition(":")
-            application = dispatch.Application(self.conf, self.store, None)
+            application = dispatch.Application(self.conf, self.store, object())
             self.assertTrue(
                 callable(getattr(application._controllers[controller], action))
             )

@@ -191,6 +191,7 @@ class TestNewImage(base.TestCase):
             ("U+0000 or a lone surrogate", {"a\0b": "x"}),
         ):
             with self.subTest(record=record):
-                if isinstance(record, dict):
-                    record = {"owner": "p", **record}
-                self.assertRefused(text, record)
+                owned = isinstance(record, dict)
+                self.assertRefused(
+                    text, {"owner": "p", **record} if owned else record
+                )
