@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The application, put together: the only room that knows all others."""
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any
+from typing import TYPE_CHECKING
 
-import oslo_middleware
 from oslo_config import cfg
 from oslo_log import log
+import oslo_middleware
 from paste.deploy import loadwsgi
 
 from images_service import config
@@ -18,11 +20,9 @@ from images_service.store.sql import engine
 from images_service.store.sql.store import SqlStore
 
 if TYPE_CHECKING:
-    from wsgiref.types import (
-        StartResponse,
-        WSGIApplication,
-        WSGIEnvironment,
-    )
+    from wsgiref.types import StartResponse
+    from wsgiref.types import WSGIApplication
+    from wsgiref.types import WSGIEnvironment
 
 # Under which global_conf of the pipeline holds what the filters and the
 # application are made of, beside the ConfigOpts.

@@ -5,14 +5,17 @@ Options are read through the ``ConfigOpts`` that is handed from room to room;
 there is no global one.
 """
 
+from collections.abc import Sequence
 import os
 import sys
-from collections.abc import Sequence
 
 from oslo_config import cfg
 from oslo_db import options as db_options
 from oslo_log import log
-from oslo_middleware import basic_auth, cors, http_proxy_to_wsgi, sizelimit
+from oslo_middleware import basic_auth
+from oslo_middleware import cors
+from oslo_middleware import http_proxy_to_wsgi
+from oslo_middleware import sizelimit
 from oslo_policy import opts as policy_options
 
 PROJECT = "images_service"

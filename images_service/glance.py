@@ -5,12 +5,14 @@ Reads what ``GET /v2/images`` of Glance answers, in one document or several, a
 JSON array of images, or one image or answer a line.
 """
 
+from collections.abc import Iterator
+from collections.abc import Mapping
 import datetime
 import json
 import re
+from typing import Any
+from typing import IO
 import uuid
-from collections.abc import Iterator, Mapping
-from typing import IO, Any
 
 from oslo_utils import timeutils
 

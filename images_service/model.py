@@ -4,9 +4,9 @@
 Plain values: they know no database, no HTTP and nothing else of this package.
 """
 
+from collections.abc import Mapping
 import dataclasses
 import datetime
-from collections.abc import Mapping
 from typing import NamedTuple
 
 # Stored status -> (status that the API shows, progress in percent).

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What both controllers do before they act."""
 
-from images_service import errors, model
+from images_service import errors
+from images_service import model
 from images_service.api.request import Request
 from images_service.policy import enforcer
 from images_service.store import base

@@ -6,33 +6,36 @@ route → token → microversion → content type and body → URL's project →
 builds responses, and the only one that reads what a client has sent.
 """
 
+from collections.abc import Iterable
 import functools
+from http import HTTPStatus
 import json
 import re
-from collections.abc import Iterable
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from typing import TYPE_CHECKING
 
 import orjson
-import webob
 from oslo_config import cfg
+import webob
 
-from images_service import context, errors, model
-from images_service.api import (
-    image_metadata,
-    images,
-    listing,
-    microversion,
-    router,
-    versions,
-    views,
-)
+from images_service import context
+from images_service import errors
+from images_service import model
+from images_service.api import image_metadata
+from images_service.api import images
+from images_service.api import listing
+from images_service.api import microversion
+from images_service.api import router
+from images_service.api import versions
+from images_service.api import views
 from images_service.api.request import Request
-from images_service.policy import enforcer, rules
+from images_service.policy import enforcer
+from images_service.policy import rules
 from images_service.store import base
 
 if TYPE_CHECKING:
-    from wsgiref.types import StartResponse, WSGIEnvironment
+    from wsgiref.types import StartResponse
+    from wsgiref.types import WSGIEnvironment
 
 _VERSION_OF_URL = re.compile(r"/v[0-9]+(\.[0-9]+)?/?$")
 _MEDIA_TYPES = frozenset(

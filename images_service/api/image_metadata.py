@@ -4,7 +4,8 @@
 import json
 from typing import Any
 
-from images_service import errors, model
+from images_service import errors
+from images_service import model
 from images_service.api import views
 from images_service.api.controller import Controller
 from images_service.api.request import Request

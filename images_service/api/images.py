@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images: list, show, delete."""
 
-import functools
 from collections.abc import Callable
+import functools
 from typing import Any
 
-from images_service import errors, model
-from images_service.api import listing, views
+from images_service import errors
+from images_service import model
+from images_service.api import listing
+from images_service.api import views
 from images_service.api.controller import Controller
 from images_service.api.request import Request
-from images_service.policy import enforcer, rules
+from images_service.policy import enforcer
+from images_service.policy import rules
 
 
 class Images(Controller):

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Query strings: what a listing is asked for, and where it goes on."""
 
-import urllib.parse
 from collections.abc import Mapping
+import urllib.parse
 
 from oslo_utils import timeutils
 
-from images_service import errors, model
+from images_service import errors
+from images_service import model
 from images_service.api import schemas
 
 # The largest integer that a database stores.

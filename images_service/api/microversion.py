@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which 2.N a request asks for."""
 
-import re
 from collections.abc import Mapping
+import re
 from typing import Any
 
 import microversion_parse

@@ -6,8 +6,11 @@ from typing import Any
 
 import webob
 
-from images_service import context, errors, model
-from images_service.api import routes, views
+from images_service import context
+from images_service import errors
+from images_service import model
+from images_service.api import routes
+from images_service.api import views
 
 
 @dataclasses.dataclass(slots=True)

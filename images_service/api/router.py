@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where a path leads: the Routes mapper, made from ROUTES."""
 
-import re
 from collections.abc import Mapping
+import re
 from typing import NamedTuple
 
 import routes as routes_library

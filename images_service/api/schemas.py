@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What query strings and bodies must look like, and how they fail to."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
 import jsonschema
-from jsonschema import exceptions, validators
+from jsonschema import exceptions
+from jsonschema import validators
 from oslo_utils import timeutils
 
 from images_service import errors

@@ -2,18 +2,21 @@
 """images-service-api: serves the API."""
 
 import argparse
+from collections.abc import Iterator
+from collections.abc import Sequence
 import contextlib
+from importlib import metadata
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from typing import TYPE_CHECKING
 
 from gunicorn.app.base import BaseApplication
 from oslo_config import cfg
 from oslo_log import log
 
-from images_service import app, config
+from images_service import app
+from images_service import config
 from images_service.cmd import demo
 
 if TYPE_CHECKING:

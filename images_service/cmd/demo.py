@@ -2,13 +2,14 @@
 """A demonstration: a whole deployment in one folder, with a few images."""
 
 import datetime
+from importlib import resources
 import os
 import shutil
-from importlib import resources
 
 from oslo_utils import timeutils
 
-from images_service import config, glance
+from images_service import config
+from images_service import glance
 from images_service.store.sql import engine
 from images_service.store.sql.migrations import run
 from images_service.store.sql.store import SqlStore

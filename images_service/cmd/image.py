@@ -5,7 +5,8 @@ import argparse
 from collections.abc import Iterator
 from typing import Any
 
-from cliff import lister, show
+from cliff import lister
+from cliff import show
 
 from images_service import model
 from images_service.cmd.manage import DatabaseCommand

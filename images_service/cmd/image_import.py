@@ -2,15 +2,16 @@
 """images-service-manage image import: images come in."""
 
 import argparse
+from collections.abc import Iterator
 import itertools
 import sys
-from collections.abc import Iterator
 from typing import IO
 
-import tqdm
 from oslo_utils import timeutils
+import tqdm
 
-from images_service import glance, model
+from images_service import glance
+from images_service import model
 from images_service.cmd.manage import DatabaseCommand
 
 _BATCH = 500

@@ -2,12 +2,14 @@
 """images-service-manage: what operators do beside serving."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from importlib import metadata
+import sys
 from typing import Any
 
-from cliff import app, command, commandmanager
+from cliff import app
+from cliff import command
+from cliff import commandmanager
 from oslo_config import cfg
 
 from images_service import config

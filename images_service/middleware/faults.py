@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every error leaves as a JSON fault, whoever raised it."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from typing import TYPE_CHECKING
 
 from oslo_log import log
 
@@ -11,11 +14,9 @@ from images_service import errors
 from images_service.context import ANSWERED
 
 if TYPE_CHECKING:
-    from wsgiref.types import (
-        StartResponse,
-        WSGIApplication,
-        WSGIEnvironment,
-    )
+    from wsgiref.types import StartResponse
+    from wsgiref.types import WSGIApplication
+    from wsgiref.types import WSGIEnvironment
 
 LOG = log.getLogger(__name__)
 

@@ -5,25 +5,28 @@ Each leaves a RequestContext made only of what it has validated itself.  What
 a client says of itself in headers counts nowhere.
 """
 
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+import json
+from typing import Any
+from typing import TYPE_CHECKING
 
 from oslo_config import cfg
 from oslo_log import log
 from oslo_middleware import basic_auth
 
-from images_service import config, errors
-from images_service.context import ENVIRON_KEY, RequestContext
+from images_service import config
+from images_service import errors
+from images_service.context import ENVIRON_KEY
+from images_service.context import RequestContext
 from images_service.middleware.standard import CONF
 
 if TYPE_CHECKING:
-    from wsgiref.types import (
-        StartResponse,
-        WSGIApplication,
-        WSGIEnvironment,
-    )
+    from wsgiref.types import StartResponse
+    from wsgiref.types import WSGIApplication
+    from wsgiref.types import WSGIEnvironment
 
 LOG = log.getLogger(__name__)
 

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """A line for each request: what was asked, what was answered, how long."""
 
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 if TYPE_CHECKING:
-    from wsgiref.types import (
-        StartResponse,
-        WSGIApplication,
-        WSGIEnvironment,
-    )
+    from wsgiref.types import StartResponse
+    from wsgiref.types import WSGIApplication
+    from wsgiref.types import WSGIEnvironment
 
 LOG = logging.getLogger(__name__)
 

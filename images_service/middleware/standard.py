@@ -6,11 +6,13 @@ service doesn't have.  A filter that the configuration switches off is not put
 into the pipeline at all.
 """
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
+from typing import TYPE_CHECKING
 
-import oslo_middleware
 from keystonemiddleware import auth_token
+import oslo_middleware
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication

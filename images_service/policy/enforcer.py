@@ -7,7 +7,9 @@ from typing import Any
 from oslo_config import cfg
 from oslo_policy import policy
 
-from images_service import config, context, model
+from images_service import config
+from images_service import context
+from images_service import model
 from images_service.policy import rules
 
 

@@ -2,9 +2,11 @@
 """The interface that the API speaks to.  It knows no SQL and no HTTP."""
 
 import abc
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from collections.abc import Sequence
 
-from images_service import errors, model
+from images_service import errors
+from images_service import model
 
 
 class ImageStore(abc.ABC):

@@ -1,16 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tests share: a service in a temporary folder, and a few images."""
 
+import contextlib
 import datetime
+import io
 import json
+import logging
 import os
 import tempfile
 import unittest
+from unittest import mock
 
-import webob
 from oslo_config import cfg
+import webob
 
-from images_service import app, config, glance
+from images_service import app
+from images_service import config
+from images_service import glance
+from images_service.cmd import manage
 from images_service.store.sql import engine
 from images_service.store.sql.migrations import run
 from images_service.store.sql.store import SqlStore
@@ -151,6 +158,30 @@ class TestCase(unittest.TestCase):
         )
         self.assertEqual([None] * len(results), results)
         return store
+
+
+class ManageTestCase(TestCase):
+    """A test of images-service-manage, on a configuration of its own."""
+
+    def setUp(self):
+        super().setUp()
+        self.folder = self.make_folder()
+        self.conf = configuration(self.folder)
+
+    def manage(self, *args, stdin=""):
+        """Run a command; return its status, output and error output."""
+        out, err = io.StringIO(), io.StringIO()
+        path = os.path.join(self.folder, "images_service.conf")
+        with (
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            mock.patch("sys.stdin", io.StringIO(stdin)),
+            # The program sets logging up for a process of its own.
+            mock.patch.object(logging.root, "handlers", []),
+            mock.patch.object(logging.root, "setLevel"),
+        ):
+            status = manage.main(["--config-file", path, *args])
+        return status, out.getvalue(), err.getvalue()
 
 
 class ApiTestCase(TestCase):

@@ -5,11 +5,12 @@ The document is the truth: a JSON object of strings.  The index holds a digest
 of each name and value, so that images can be found by their properties.
 """
 
+from collections.abc import Mapping
 import hashlib
 import json
-from collections.abc import Mapping
 
-from images_service import errors, model
+from images_service import errors
+from images_service import model
 
 
 def dump(items: Mapping[str, str]) -> str:

@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Connections to the database, and what its failures mean."""
 
+from collections.abc import Callable
+from collections.abc import Iterator
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
+from typing import ParamSpec
+from typing import TypeVar
 
-import sqlalchemy as sa
 from oslo_config import cfg
 from oslo_db import api as db_api
 from oslo_db import exception as db_exc
 from oslo_db.sqlalchemy import enginefacade
 from oslo_log import log
+import sqlalchemy as sa
 
 from images_service import errors
 

@@ -11,20 +11,18 @@ A statement depends on the shape of a listing, not on its values, and is built
 once for each shape.
 """
 
+from collections.abc import Iterator
 import dataclasses
 import datetime
-from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
 
 from images_service import model
 from images_service.store.sql import documents
-from images_service.store.sql.schema import (
-    image_members,
-    image_properties,
-    images,
-)
+from images_service.store.sql.schema import image_members
+from images_service.store.sql.schema import image_properties
+from images_service.store.sql.schema import images
 
 IMAGE_COLUMNS = tuple(images.c)[: len(model.Image._fields)]
 

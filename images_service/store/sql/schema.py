@@ -9,9 +9,11 @@ case and no padding, and times keep their microseconds.
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql, postgresql
+from sqlalchemy.dialects import mysql
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeEngine
 
 
 class AsciiId(TypeDecorator[str]):

@@ -6,25 +6,29 @@ lock before anything is read, so concurrent changes of one image queue up, on
 one server and in a Galera cluster alike.
 """
 
+from collections.abc import Collection
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
 import dataclasses
 import datetime
 import functools
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-import sqlalchemy as sa
 from oslo_db import exception as db_exc
 from oslo_utils import timeutils
+import sqlalchemy as sa
 
-from images_service import errors, model
+from images_service import errors
+from images_service import model
 from images_service.store import base
-from images_service.store.sql import documents, engine, listing
-from images_service.store.sql.schema import (
-    image_members,
-    image_properties,
-    images,
-)
+from images_service.store.sql import documents
+from images_service.store.sql import engine
+from images_service.store.sql import listing
+from images_service.store.sql.schema import image_members
+from images_service.store.sql.schema import image_properties
+from images_service.store.sql.schema import images
 
 # Shapes of listings whose statements are kept; more are built anew.
 _STATEMENTS = 512

@@ -7,7 +7,8 @@ import json
 import hypothesis
 from hypothesis import strategies as st
 
-from images_service import errors, glance
+from images_service import errors
+from images_service import glance
 from images_service.api import routes
 from images_service.tests import base
 

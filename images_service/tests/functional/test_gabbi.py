@@ -5,10 +5,13 @@ import os
 import tempfile
 import unittest
 
+from gabbi import driver
+from gabbi import fixture
 import yaml
-from gabbi import driver, fixture
 
-from images_service import app, errors, glance
+from images_service import app
+from images_service import errors
+from images_service import glance
 from images_service.api import routes
 from images_service.store.sql import engine
 from images_service.store.sql.migrations import run

@@ -2,7 +2,8 @@
 """The keystone strategy, in front of a stub that validates tokens."""
 
 from images_service import app
-from images_service.tests import base, keystone
+from images_service.tests import base
+from images_service.tests import keystone
 
 
 class TestKeystone(base.TestCase):

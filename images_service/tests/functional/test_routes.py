@@ -4,7 +4,8 @@
 import json
 
 from images_service import model
-from images_service.api import dispatch, routes
+from images_service.api import dispatch
+from images_service.api import routes
 from images_service.tests import base
 
 BODIES = {

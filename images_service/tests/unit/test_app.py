@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 
-import webob
 from oslo_config import cfg
+import webob
 
 from images_service import app
 from images_service.api import dispatch

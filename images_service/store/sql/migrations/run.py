@@ -5,9 +5,9 @@ import os
 
 import alembic.command
 import alembic.config
-import sqlalchemy as sa
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+import sqlalchemy as sa
 
 from images_service.store.sql import engine
 

@@ -3,8 +3,10 @@ import datetime
 import unittest
 import urllib.parse
 
-from images_service import errors, model
-from images_service.api import listing, routes
+from images_service import errors
+from images_service import model
+from images_service.api import listing
+from images_service.api import routes
 
 SCHEMA = routes.ROUTES[0].query
 

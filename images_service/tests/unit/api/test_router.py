@@ -2,7 +2,8 @@
 import unittest
 
 from images_service import errors
-from images_service.api import router, routes
+from images_service.api import router
+from images_service.api import routes
 
 
 class TestRouter(unittest.TestCase):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the server as a process of its own."""
 
+from contextlib import redirect_stderr
 import http.client
 import io
 import os
@@ -12,10 +13,10 @@ import subprocess
 import sys
 import time
 import unittest
-from contextlib import redirect_stderr
 from unittest import mock
 
-from images_service.cmd import api, demo
+from images_service.cmd import api
+from images_service.cmd import demo
 from images_service.tests import base
 
 START = "import sys; from images_service.cmd import api; sys.exit(api.main())"

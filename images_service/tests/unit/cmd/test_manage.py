@@ -1,44 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-import contextlib
-import io
 import json
-import logging
 import os
-from unittest import mock
 
-from images_service.cmd import manage
 from images_service.tests import base
 
 
-class ManageTestCase(base.TestCase):
-    def setUp(self):
-        super().setUp()
-        self.folder = self.make_folder()
-        base.configuration(self.folder)
-        # The program adds a handler of its own to each run's logging.
-        handlers = mock.patch.object(logging.root, "handlers", [])
-        handlers.start()
-        self.addCleanup(handlers.stop)
-
+class ManageTestCase(base.ManageTestCase):
     def path(self, name, text=None):
         path = os.path.join(self.folder, name)
         if text is not None:
             with open(path, "w", encoding="utf-8") as file:
                 file.write(text)
         return path
-
-    def manage(self, *args, stdin=""):
-        """Run a command; return its status, output and error output."""
-        out, err = io.StringIO(), io.StringIO()
-        with (
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-            mock.patch("sys.stdin", io.StringIO(stdin)),
-        ):
-            status = manage.main(
-                ["--config-file", self.path("images_service.conf"), *args]
-            )
-        return status, out.getvalue(), err.getvalue()
 
     def manage_json(self, *args):
         status, out, err = self.manage(*args, "-f", "json")

@@ -5,11 +5,12 @@ import os
 import unittest
 
 import bcrypt
-import webob
 from oslo_config import cfg
+import webob
 
 from images_service import context
-from images_service.middleware import identity, standard
+from images_service.middleware import identity
+from images_service.middleware import standard
 from images_service.tests import base
 
 FORGED = {

@@ -2,7 +2,8 @@
 from oslo_policy import policy
 
 from images_service import context
-from images_service.policy import enforcer, rules
+from images_service.policy import enforcer
+from images_service.policy import rules
 from images_service.tests import base
 
 DELETE = "os_compute_api:images:delete"

@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The first tables: images, their members, the index of their properties."""
 
-import sqlalchemy as sa
 from alembic import op
+import sqlalchemy as sa
 
-from images_service.store.sql.schema import (
-    AsciiId,
-    Digest,
-    Document,
-    ExactText,
-    MicroTime,
-)
+from images_service.store.sql.schema import AsciiId
+from images_service.store.sql.schema import Digest
+from images_service.store.sql.schema import Document
+from images_service.store.sql.schema import ExactText
+from images_service.store.sql.schema import MicroTime
 
 revision = "0001"
 down_revision = None

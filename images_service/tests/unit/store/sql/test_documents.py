@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import unittest
 
-from images_service import errors, model
+from images_service import errors
+from images_service import model
 from images_service.store.sql import documents
 
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-import sqlalchemy as sa
 from alembic import autogenerate
 from alembic.migration import MigrationContext
+import sqlalchemy as sa
 
-from images_service.store.sql import engine, schema
+from images_service.store.sql import engine
+from images_service.store.sql import schema
 from images_service.store.sql.migrations import run
 from images_service.tests import base
 

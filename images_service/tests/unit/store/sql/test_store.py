@@ -10,11 +10,15 @@ import sqlite3
 import threading
 from unittest import mock
 
-import sqlalchemy as sa
 from oslo_db import exception as db_exc
+import sqlalchemy as sa
 
-from images_service import errors, glance, model
-from images_service.store.sql import documents, engine, schema
+from images_service import errors
+from images_service import glance
+from images_service import model
+from images_service.store.sql import documents
+from images_service.store.sql import engine
+from images_service.store.sql import schema
 from images_service.store.sql.store import SqlStore
 from images_service.tests import base
 
