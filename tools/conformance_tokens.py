@@ -9,7 +9,7 @@ import sys
 
 sys.path.insert(0, sys.argv[1])
 
-from run import USERS  # noqa: E402
+from run import USERS
 
 tokens = {}
 for name, (user_id, project_id, roles) in USERS.items():
