@@ -5,6 +5,7 @@ import datetime
 from importlib import resources
 import os
 import shutil
+import sys
 
 from oslo_utils import timeutils
 
@@ -16,6 +17,8 @@ from images_service.store.sql.store import SqlStore
 
 PROJECT_ID = "demo"
 TOKEN = f"alice:{PROJECT_ID}"
+
+_MANAGE = "images-service-manage"
 
 _CONFIGURATION = """\
 # A demonstration of images_service.
@@ -53,6 +56,8 @@ def prepare(folder: str) -> str:
 
 def welcome(folder: str, host: str, port: int) -> str:
     """Return what the demonstration says at its start."""
+    beside = os.path.join(os.path.dirname(sys.executable), _MANAGE)
+    manage = beside if os.path.exists(beside) else _MANAGE
     url = f"http://{host}:{port}/v2.1/{PROJECT_ID}/images/detail"
     return f"""\
 images_service is starting on {host}:{port} with a sample catalogue. Try:
@@ -63,7 +68,7 @@ The token is USER:PROJECT[:ROLES]; 'admin:{PROJECT_ID}' is an administrator's.
 Everything is in {folder} and goes away at the end. To load your own images
 into it, as Glance lists them ("GET /v2/images"):
 
-    images-service-manage --config-file {folder}/images_service.conf \\
+    {manage} --config-file {folder}/images_service.conf \\
         image import FILE
 
 Edit {folder}/policy.json to see rules take effect.

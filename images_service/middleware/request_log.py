@@ -10,6 +10,8 @@ from typing import Any
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from images_service.context import RequestContext
+
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse
     from wsgiref.types import WSGIApplication
@@ -31,6 +33,9 @@ class RequestLog:
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
         """Pass the request on and log it."""
+        # Lines of this thread carry this request's id from here on, and not
+        # what the request before it has left.
+        RequestContext.of_environ(environ)
         if not LOG.isEnabledFor(logging.INFO):
             return self._application(environ, start_response)
         start = time.perf_counter()
@@ -42,8 +47,7 @@ class RequestLog:
 
         body = self._application(environ, log_status)
         LOG.info(
-            "%s %s %s %s %s %.1f ms",
-            environ.get("openstack.request_id", "-"),
+            "%s %s %s %s %.1f ms",
             environ.get("REMOTE_ADDR", "-"),
             quote(environ["REQUEST_METHOD"], safe=""),
             # Quoted again, so that no line break gets into the log.

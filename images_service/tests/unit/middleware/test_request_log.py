@@ -2,8 +2,10 @@
 import logging
 import unittest
 
+from oslo_context import context as oslo_context
 import webob
 
+from images_service import context
 from images_service.middleware import request_log
 
 LOGGER = "images_service.middleware.request_log"
@@ -29,7 +31,25 @@ class TestRequestLog(unittest.TestCase):
         (line,) = (record.getMessage() for record in logs.records)
         self.assertRegex(
             line,
-            r"^req-1 192.0.2.1 GET /v2.1/images/a%0Ab 204 [0-9.]+ ms$",
+            r"^192.0.2.1 GET /v2.1/images/a%0Ab 204 [0-9.]+ ms$",
+        )
+
+    def test_lines_do_not_carry_the_request_before(self):
+        seen = []
+
+        def note(environ, start_response):
+            seen.append(oslo_context.get_current())
+            return application(environ, start_response)
+
+        context.RequestContext(user_id="the one before")
+        req = webob.Request.blank("/")
+        req.environ["openstack.request_id"] = "req-2"
+        req.environ["openstack.global_request_id"] = "req-3"
+        req.get_response(request_log.RequestLog(note))
+        (found,) = seen
+        self.assertEqual(
+            ("req-2", "req-3", None),
+            (found.request_id, found.global_request_id, found.user_id),
         )
 
     def test_nothing_below_info(self):
