@@ -58,10 +58,13 @@ class Viewer:
 
     :param project_id: the project whose images are one's own.
     :param is_admin: sees the images of all projects.
+    :param is_operator: an administrator who has the machine, not a token:
+        also lists what listings leave out, but for deleted images.
     """
 
     project_id: str
     is_admin: bool = False
+    is_operator: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -11,14 +11,13 @@ from cliff import show
 from images_service import model
 from images_service.cmd.manage import DatabaseCommand
 
-# An operator's eyes: everything, and no project's own.
-_OPERATOR = model.Viewer("", is_admin=True)
+_OPERATOR = model.Viewer("", is_admin=True, is_operator=True)
 _COLUMNS = ("id", "name", "status", "visibility", "owner", "created_at")
 _PAGE = 1000
 
 
 class List(DatabaseCommand, lister.Lister):
-    """List images, newest first."""
+    """List all images that are not deleted, newest first."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add the filters."""

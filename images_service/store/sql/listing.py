@@ -32,6 +32,7 @@ class Shape:
     """What decides the text of a listing's statement."""
 
     is_admin: bool
+    is_operator: bool
     after_marker: bool
     changes_since: bool
     name: bool
@@ -47,6 +48,7 @@ class Shape:
         """Return the shape of a query."""
         return cls(
             is_admin=viewer.is_admin,
+            is_operator=viewer.is_operator,
             after_marker=after,
             changes_since=query.changes_since is not None,
             name=query.name is not None,
@@ -151,14 +153,16 @@ def _scopes(
     project_id = sa.bindparam("project_id", type_=images.c.owner.type)
     own = images.c.owner == project_id
     order = (images.c.created_at, images.c.id)
+    everybodys: tuple[str, ...] = ("public",)
+    if shape.is_admin:
+        everybodys = ("public", "private", "shared")
+    if shape.is_operator:
+        everybodys = model.VISIBILITIES
     # An index has ``deleted`` before the order, so the deleted ones, which
     # only changes-since lists, are sets of their own.
     states = (sa.false(), sa.true()) if shape.changes_since else (sa.false(),)
     for deleted in states:
         state = images.c.deleted == deleted
-        everybodys = (
-            ("public", "private", "shared") if shape.is_admin else ("public",)
-        )
         for visibility in model.VISIBILITIES:
             scope = [images.c.visibility == visibility, state]
             if visibility not in everybodys:
@@ -181,10 +185,11 @@ def _scopes(
 
 def _filters(shape: Shape) -> Iterator[sa.ColumnElement[bool]]:
     """Yield the conditions that hold for every image of the listing."""
-    yield images.c.os_hidden == sa.false()
+    if not shape.is_operator:
+        yield images.c.os_hidden == sa.false()
     if shape.statuses is not None:
         yield images.c.status.in_(shape.statuses)
-    else:
+    elif not shape.is_operator:
         yield images.c.status != "killed"
     for name in ("name", "min_ram", "min_disk"):
         if getattr(shape, name):

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests that walk ROUTES: what holds for every action."""
+"""Tests that walk ROUTES: what holds for every action.
+
+One long module, since all of it walks one table with the same helpers.
+"""
 
 import json
 

@@ -1,4 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The SQL store: what it returns, stores and refuses, on SQLite.
+
+One long module, as the class that it tests is one, with the same images.
+"""
+
 import dataclasses
 import datetime
 import functools
