@@ -1,12 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An image's metadata as a document, and the document's index.
-
-The document is the truth: a JSON object of strings.  The index holds a digest
-of each name and value, so that images can be found by their properties.
-"""
+"""An image's metadata as a document: a JSON object of strings."""
 
 from collections.abc import Mapping
-import hashlib
 import json
 
 from images_service import errors
@@ -22,20 +17,6 @@ def load(document: str) -> dict[str, str]:
     """Return the metadata that a JSON text stores."""
     items: dict[str, str] = json.loads(document)
     return items
-
-
-def digest(name: str, value: str) -> bytes:
-    """Return the 16 bytes that index a property.
-
-    Neither part holds U+0000, so no two properties are the same bytes.
-    """
-    text = f"{name}\0{value}".encode()
-    return hashlib.blake2b(text, digest_size=16).digest()
-
-
-def digests(items: Mapping[str, str]) -> set[bytes]:
-    """Return the index of a document."""
-    return {digest(name, value) for name, value in items.items()}
 
 
 def changed(

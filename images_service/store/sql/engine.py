@@ -3,8 +3,10 @@
 
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Mapping
 import contextlib
 import functools
+import sqlite3
 from typing import Any
 from typing import ParamSpec
 from typing import TypeVar
@@ -42,6 +44,27 @@ _ENGINE_OPTIONS = (
 )
 
 
+# What a connection's URL says unless it says otherwise: text beyond the Basic
+# Multilingual Plane, and no waiting for a server that doesn't answer.
+_PARAMETERS: Mapping[str, Mapping[str, str]] = {
+    "mysql": {"charset": "utf8mb4", "connect_timeout": "3"},
+    "postgresql": {"connect_timeout": "3"},
+}
+
+
+# Failures that trying again later may heal.
+_SQLITE_PASSING = ("locked", "unable to open")
+# Connection, resources, locks and operator intervention: the classes of
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_SQLSTATES_PASSING = frozenset({"08", "53", "55", "57"})
+# Too many connections, a Galera node that isn't ready, shutdown, no locks,
+# lock wait timeout, interrupted, read-only, lost or refused connections.
+_MYSQL_PASSING = frozenset(
+    {1040, 1047, 1053, 1205, 1206, 1290, 1317, 1836, 1927}
+    | {2002, 2003, 2006, 2013, 2055, 4031}
+)
+
+
 class Database:
     """Two doors to one database: one that writes, one that may lag behind.
 
@@ -54,9 +77,22 @@ class Database:
         options = {
             name: getattr(conf.database, name) for name in _ENGINE_OPTIONS
         }
-        if (options["connection"] or "").startswith("sqlite"):
+        url = sa.make_url(options["connection"] or "sqlite://")
+        if url.get_backend_name() == "sqlite":
             # oslo.db opens SQLite's files anew each time: there is no pool.
             del options["pool_timeout"]
+        options["connection_parameters"] = "&".join(
+            [
+                *filter(None, [options["connection_parameters"]]),
+                *(
+                    f"{name}={value}"
+                    for name, value in _PARAMETERS.get(
+                        url.get_backend_name(), {}
+                    ).items()
+                    if name not in url.query
+                ),
+            ]
+        )
         self._facade = enginefacade.transaction_context()
         self._facade.append_on_engine_create(_prepare)
         self._facade.configure(
@@ -99,7 +135,7 @@ def unavailability() -> Iterator[None]:
     """Turn failures that pass by themselves into StoreUnavailable.
 
     :raises errors.StoreUnavailable: the database can't be reached, has no
-        free connection, or lost a deadlock too many times.
+        free connection, stays locked, or lost a deadlock too many times.
     """
     try:
         yield
@@ -111,13 +147,26 @@ def unavailability() -> Iterator[None]:
     ) as error:
         LOG.error("The database is not available: %s", error)
         raise errors.StoreUnavailable from error
-    except (db_exc.DBError, sa.exc.OperationalError) as error:
-        # oslo.db has no name for SQLite's failures of this kind.
-        text = str(error)
-        if "database is locked" in text or "unable to open" in text:
-            LOG.error("The database is not available: %s", text)
-            raise errors.StoreUnavailable from error
-        raise
+    except (db_exc.DBError, sa.exc.DBAPIError) as error:
+        if not _passes(error):
+            raise
+        LOG.error("The database is not available: %s", error)
+        raise errors.StoreUnavailable from error
+
+
+def _passes(error: Exception) -> bool:
+    """Tell whether a failure passes, of those that oslo.db has no name for."""
+    wrapped = getattr(error, "inner_exception", error)
+    cause = getattr(wrapped, "orig", wrapped)
+    if getattr(wrapped, "connection_invalidated", False):
+        return True
+    if isinstance(cause, sqlite3.OperationalError):
+        return any(text in str(cause) for text in _SQLITE_PASSING)
+    sqlstate = getattr(cause, "sqlstate", None)
+    if isinstance(sqlstate, str):
+        return sqlstate[:2] in _SQLSTATES_PASSING
+    number = cause.args[0] if cause is not None and cause.args else None
+    return number in _MYSQL_PASSING
 
 
 def retried(function: Callable[P, R]) -> Callable[P, R]:

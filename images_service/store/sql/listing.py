@@ -1,17 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The SQL of a listing: disjoint branches, each read in the listing's order.
+"""The SQL of a listing: disjoint sets, each read in the listing's order.
 
 What a project sees is a union of sets that have no image in common: public
 images, its own by visibility, and those shared with it.  Each set is an
 equality prefix of an index whose rest is the order of the listing, so each is
 read from where the page starts and no further than the page is long, however
-many images there are.  The union of those few rows is then sorted.
+many images there are.  The union of those few rows is sorted, cut to the page,
+and only then are the images themselves read.
+
+Filters for equality walk the index of terms, which has the same prefixes below
+the term.  Of several terms the rarest leads and the others are looked up image
+by image.  changes-since is a range, which no index has in the listing's order:
+where it matches few images of a set, these are sorted; where it matches many,
+the set is walked.  Which it is a probe tells, that counts no further than it
+needs to.
 
 A statement depends on the shape of a listing, not on its values, and is built
 once for each shape.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 import dataclasses
 import datetime
 from typing import Any
@@ -19,68 +27,81 @@ from typing import Any
 import sqlalchemy as sa
 
 from images_service import model
-from images_service.store.sql import documents
 from images_service.store.sql.schema import image_members
-from images_service.store.sql.schema import image_properties
+from images_service.store.sql.schema import image_terms
 from images_service.store.sql.schema import images
+from images_service.store.sql.schema import State
+from images_service.store.sql.shape import FEW
+from images_service.store.sql.shape import RAREST
+from images_service.store.sql.shape import Set
+from images_service.store.sql.shape import Shape
 
 IMAGE_COLUMNS = tuple(images.c)[: len(model.Image._fields)]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Shape:
-    """What decides the text of a listing's statement."""
-
-    is_admin: bool
-    is_operator: bool
-    after_marker: bool
-    changes_since: bool
-    name: bool
-    statuses: tuple[str, ...] | None
-    min_ram: bool
-    min_disk: bool
-    properties: int
-
-    @classmethod
-    def of(
-        cls, query: model.ListQuery, viewer: model.Viewer, *, after: bool
-    ) -> "Shape":
-        """Return the shape of a query."""
-        return cls(
-            is_admin=viewer.is_admin,
-            is_operator=viewer.is_operator,
-            after_marker=after,
-            changes_since=query.changes_since is not None,
-            name=query.name is not None,
-            statuses=query.statuses,
-            min_ram=query.min_ram is not None,
-            min_disk=query.min_disk is not None,
-            properties=len(query.properties),
-        )
 
 
 def parameters(
     query: model.ListQuery,
     viewer: model.Viewer,
+    digests: Sequence[bytes],
     marker: tuple[datetime.datetime, str] | None,
 ) -> dict[str, Any]:
-    """Return the values that a statement of the query's shape takes.
+    """Return the values that a query's statements take.
 
+    :param digests: its terms, the one that leads first.
     :param marker: when the image before the page was created, and its id.
     """
     values: dict[str, Any] = {
         "project_id": viewer.project_id,
         "rows": query.limit + 1,
-        "name": query.name,
-        "min_ram": query.min_ram,
-        "min_disk": query.min_disk,
         "changes_since": query.changes_since,
     }
     if marker is not None:
         values["marker_created_at"], values["marker_id"] = marker
-    for number, (name, value) in enumerate(query.properties):
-        values[f"digest_{number}"] = documents.digest(name, value)
+    for number, digest in enumerate(digests):
+        values[f"digest_{number}"] = digest
     return values
+
+
+def probe(shape: Shape) -> sa.Executable:
+    """Return a SELECT of one row that counts what a shape depends on.
+
+    Its columns: for each term how many images have it, then for each term how
+    many shared ones do, then for each set how many have changed.
+    """
+    counts = []
+    for number in range(shape.terms):
+        has = image_terms.c.digest == _digest(number)
+        counts.append(_count(image_terms.c.image_id, [has], RAREST))
+    for number in range(shape.terms):
+        shared = [
+            image_terms.c.digest == _digest(number),
+            image_terms.c.visibility == "shared",
+            image_terms.c.state == State.LISTED,
+        ]
+        counts.append(_count(image_terms.c.image_id, shared, FEW))
+    if shape.changes_since:
+        for one in shape.sets:
+            changed = images.c.changed_at >= _changes_since()
+            scope = [*_scope(images.c, one), changed]
+            counts.append(_count(images.c.id, scope, FEW))
+    return sa.select(*counts)
+
+
+def probed(
+    shape: Shape, digests: Sequence[bytes], counts: Sequence[int]
+) -> tuple[Shape, list[bytes]]:
+    """Return the shape that suits what a probe has counted.
+
+    With it come the terms, the rarest first.
+    """
+    rarest = sorted(range(shape.terms), key=lambda number: counts[number])
+    shared = [counts[shape.terms + number] for number in rarest]
+    refined = dataclasses.replace(
+        shape,
+        few_changes=tuple(n <= FEW for n in counts[2 * shape.terms :]),
+        few_shared=bool(shared) and shared[0] <= FEW,
+    )
+    return refined, [digests[number] for number in rarest]
 
 
 def statement(shape: Shape) -> sa.Select[Any]:
@@ -88,121 +109,182 @@ def statement(shape: Shape) -> sa.Select[Any]:
 
     It yields one image more than the page holds, if there is one.
     """
-    conditions = list(_filters(shape))
-    branches = [
-        _branch(source, [*scope, *conditions], shape, created_at, image_id)
-        for source, scope, created_at, image_id in _scopes(shape)
-    ]
-    union = sa.union_all(*branches).subquery()
+    rows = sa.union_all(
+        *(_rows(shape, number) for number in range(len(shape.sets)))
+    ).subquery("rows")
+    page = (
+        sa.select(rows.c.image_id)
+        .order_by(rows.c.created_at.desc(), rows.c.image_id.desc())
+        .limit(_row_count())
+        .subquery("page")
+    )
     return (
-        sa.select(*union.c)
-        .order_by(union.c.created_at.desc(), union.c.id.desc())
-        .limit(sa.bindparam("rows", type_=sa.Integer))
+        sa.select(*IMAGE_COLUMNS)
+        .select_from(page.join(images, images.c.id == page.c.image_id))
+        .order_by(images.c.created_at.desc(), images.c.id.desc())
     )
 
 
-def _branch(
-    source: sa.FromClause,
-    conditions: list[sa.ColumnElement[bool]],
-    shape: Shape,
-    created_at: sa.ColumnElement[Any],
-    image_id: sa.ColumnElement[Any],
-) -> sa.Select[Any]:
-    """Return one set of a listing, cut to the page's length.
-
-    :param created_at: the column of the index that orders the set.
-    :param image_id: the column after it.
-    """
+def _rows(shape: Shape, number: int) -> sa.Select[Any]:
+    """Return when and which images a set yields, cut to the page's length."""
+    one = shape.sets[number]
+    few_changes = bool(shape.few_changes) and shape.few_changes[number]
+    first = 0
+    source: sa.FromClause
+    if one.shared:
+        # In the order of what is shared, or by the term if it is rare.
+        source = image_members
+        scope = _shared_scope(one)
+        if shape.few_shared:
+            source, first = image_terms, 1
+            scope = _shared_by_term(one)
+    elif few_changes:
+        source = _changed(one)
+        scope = []
+    elif shape.terms:
+        source, first = image_terms, 1
+        scope = [
+            image_terms.c.digest == _digest(0),
+            *_scope(image_terms.c, one),
+        ]
+    else:
+        source = images
+        scope = _scope(images.c, one)
+    image_id = source.c.id if source is images else source.c.image_id
+    created_at = source.c.created_at
+    for other in range(first, shape.terms):
+        scope.append(_has_term(image_id, other))
+    if shape.changes_since and (one.shared or not few_changes):
+        scope.append(_has_changed(source, image_id))
     if shape.after_marker:
-        # Both databases' planners and SQLite's read this one from the
-        # marker's place on; the usual OR of two cases they would scan up to
-        # it, and MariaDB does so for a comparison of rows.
-        when = sa.bindparam("marker_created_at", type_=created_at.type)
-        marker = sa.bindparam("marker_id", type_=image_id.type)
-        conditions = [
-            *conditions,
+        # Every database reads this one from the marker's place on; the usual
+        # OR of two cases PostgreSQL would scan up to it, and MariaDB does so
+        # for a comparison of rows.
+        when = sa.bindparam(
+            "marker_created_at", type_=images.c.created_at.type
+        )
+        marker = sa.bindparam("marker_id", type_=images.c.id.type)
+        scope += [
             created_at <= when,
             sa.or_(created_at < when, image_id < marker),
         ]
     rows = (
-        sa.select(*IMAGE_COLUMNS)
-        .select_from(source)
-        .where(*conditions)
+        sa.select(created_at.label("created_at"), image_id.label("image_id"))
+        .where(*scope)
         .order_by(created_at.desc(), image_id.desc())
-        .limit(sa.bindparam("rows", type_=sa.Integer))
+        .limit(_row_count())
         .subquery()
     )
     # SQLite takes ORDER BY and LIMIT in a part of a union only inside FROM.
     return sa.select(*rows.c)
 
 
-def _scopes(
-    shape: Shape,
-) -> Iterator[
-    tuple[
-        sa.FromClause,
-        list[sa.ColumnElement[bool]],
-        sa.ColumnElement[Any],
-        sa.ColumnElement[Any],
+def _scope(
+    columns: sa.ColumnCollection[str, sa.ColumnElement[Any]], one: Set
+) -> list[sa.ColumnElement[bool]]:
+    """Return the condition of a set, as a prefix of an index."""
+    scope = [
+        columns["visibility"] == one.visibility,
+        columns["state"] == one.state,
     ]
-]:
-    """Yield the disjoint sets that make up what the viewer may list.
-
-    Each is a source, its condition, and the columns that order it.
-    """
-    project_id = sa.bindparam("project_id", type_=images.c.owner.type)
-    own = images.c.owner == project_id
-    order = (images.c.created_at, images.c.id)
-    everybodys: tuple[str, ...] = ("public",)
-    if shape.is_admin:
-        everybodys = ("public", "private", "shared")
-    if shape.is_operator:
-        everybodys = model.VISIBILITIES
-    # An index has ``deleted`` before the order, so the deleted ones, which
-    # only changes-since lists, are sets of their own.
-    states = (sa.false(), sa.true()) if shape.changes_since else (sa.false(),)
-    for deleted in states:
-        state = images.c.deleted == deleted
-        for visibility in model.VISIBILITIES:
-            scope = [images.c.visibility == visibility, state]
-            if visibility not in everybodys:
-                scope.append(own)
-            yield images, scope, *order
-        if not shape.is_admin:
-            yield (
-                image_members.join(images),
-                [
-                    image_members.c.member == project_id,
-                    image_members.c.status == "accepted",
-                    images.c.visibility == "shared",
-                    images.c.owner != project_id,
-                    state,
-                ],
-                image_members.c.image_created_at,
-                image_members.c.image_id,
-            )
+    if one.own:
+        scope.append(columns["owner"] == _project_id())
+    return scope
 
 
-def _filters(shape: Shape) -> Iterator[sa.ColumnElement[bool]]:
-    """Yield the conditions that hold for every image of the listing."""
-    if not shape.is_operator:
-        yield images.c.os_hidden == sa.false()
-    if shape.statuses is not None:
-        yield images.c.status.in_(shape.statuses)
-    elif not shape.is_operator:
-        yield images.c.status != "killed"
-    for name in ("name", "min_ram", "min_disk"):
-        if getattr(shape, name):
-            column = images.c[name]
-            yield column == sa.bindparam(name, type_=column.type)
-    if shape.changes_since:
-        since = sa.bindparam("changes_since", type_=images.c.changed_at.type)
-        yield images.c.changed_at >= since
-    for number in range(shape.properties):
-        wanted = sa.bindparam(
-            f"digest_{number}", type_=image_properties.c.digest.type
-        )
-        yield sa.exists().where(
-            image_properties.c.digest == wanted,
-            image_properties.c.image_id == images.c.id,
-        )
+def _shared_scope(one: Set) -> list[sa.ColumnElement[bool]]:
+    """Return the condition of what is shared, as rows of members."""
+    shown = sa.exists().where(
+        images.c.id == image_members.c.image_id,
+        images.c.visibility == one.visibility,
+        images.c.owner != _project_id(),
+    )
+    return [
+        image_members.c.member == _project_id(),
+        image_members.c.status == "accepted",
+        image_members.c.state == one.state,
+        shown,
+    ]
+
+
+def _shared_by_term(one: Set) -> list[sa.ColumnElement[bool]]:
+    """Return the same condition, as rows of the leading term."""
+    accepted = sa.exists().where(
+        image_members.c.image_id == image_terms.c.image_id,
+        image_members.c.member == _project_id(),
+        image_members.c.status == "accepted",
+    )
+    return [
+        image_terms.c.digest == _digest(0),
+        *_scope(image_terms.c, one),
+        image_terms.c.owner != _project_id(),
+        accepted,
+    ]
+
+
+def _changed(one: Set) -> sa.FromClause:
+    """Return the few images of a set that have changed, in no order."""
+    # The order and the limit keep the planner on the index by time of change.
+    # The limit is far from what the probe has counted: what changes between
+    # the two statements must not push an image off the page.
+    return (
+        sa.select(images.c.id.label("image_id"), images.c.created_at)
+        .where(*_scope(images.c, one), images.c.changed_at >= _changes_since())
+        .order_by(images.c.changed_at.desc())
+        .limit(sa.literal_column(str(FEW * 100)))
+        .subquery()
+    )
+
+
+def _has_term(
+    image_id: sa.ColumnElement[str], number: int
+) -> sa.ColumnElement[bool]:
+    other = image_terms.alias()
+    return sa.exists().where(
+        other.c.image_id == image_id, other.c.digest == _digest(number)
+    )
+
+
+def _has_changed(
+    source: sa.FromClause, image_id: sa.ColumnElement[str]
+) -> sa.ColumnElement[bool]:
+    changed_at: sa.ColumnElement[Any]
+    if source is images:
+        # What isn't a bare column keeps the planner off the index by time of
+        # change, where the set is to be walked in its order.
+        changed_at = sa.func.coalesce(images.c.changed_at, images.c.created_at)
+        return changed_at >= _changes_since()
+    other = images.alias()
+    return sa.exists().where(
+        other.c.id == image_id, other.c.changed_at >= _changes_since()
+    )
+
+
+def _count(
+    column: sa.ColumnElement[Any],
+    scope: list[sa.ColumnElement[bool]],
+    limit: int,
+) -> sa.ScalarSelect[int]:
+    rows = (
+        sa.select(column)
+        .where(*scope)
+        .limit(sa.literal_column(str(limit + 1)))
+        .subquery()
+    )
+    return sa.select(sa.func.count()).select_from(rows).scalar_subquery()
+
+
+def _digest(number: int) -> sa.BindParameter[Any]:
+    return sa.bindparam(f"digest_{number}", type_=image_terms.c.digest.type)
+
+
+def _project_id() -> sa.BindParameter[Any]:
+    return sa.bindparam("project_id", type_=images.c.owner.type)
+
+
+def _changes_since() -> sa.BindParameter[Any]:
+    return sa.bindparam("changes_since", type_=images.c.changed_at.type)
+
+
+def _row_count() -> sa.BindParameter[Any]:
+    return sa.bindparam("rows", type_=sa.Integer)

@@ -6,12 +6,9 @@ lock before anything is read, so concurrent changes of one image queue up, on
 one server and in a Galera cluster alike.
 """
 
-from collections.abc import Collection
 from collections.abc import Iterator
-from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
-import datetime
 import functools
 import re
 from typing import Any
@@ -23,11 +20,14 @@ import sqlalchemy as sa
 from images_service import errors
 from images_service import model
 from images_service.store import base
+from images_service.store.sql import bulk
 from images_service.store.sql import documents
 from images_service.store.sql import engine
 from images_service.store.sql import listing
+from images_service.store.sql import shape as shapes
+from images_service.store.sql import terms
 from images_service.store.sql.schema import image_members
-from images_service.store.sql.schema import image_properties
+from images_service.store.sql.schema import image_terms
 from images_service.store.sql.schema import images
 
 # Shapes of listings whose statements are kept; more are built anew.
@@ -52,7 +52,7 @@ _SEEN = (
     )
     .where(images.c.id == sa.bindparam("image_id"))
 )
-_UNDELETED = _SEEN.where(images.c.deleted == sa.false())
+_UNDELETED = _SEEN.where(images.c.deleted_at.is_(None))
 
 
 class SqlStore(base.ImageStore):
@@ -64,6 +64,7 @@ class SqlStore(base.ImageStore):
     def __init__(self, database: engine.Database) -> None:
         self._database = database
         self._statement = functools.lru_cache(_STATEMENTS)(listing.statement)
+        self._probe = functools.lru_cache(_STATEMENTS)(listing.probe)
 
     def get(self, image_id: str, viewer: model.Viewer) -> model.Image:
         """Return one image; see ``base.ImageStore.get``."""
@@ -83,8 +84,18 @@ class SqlStore(base.ImageStore):
                 if marker is None:
                     raise errors.MarkerNotFound(query.marker)
                 place = (marker.created_at, marker.id)
-            shape = listing.Shape.of(query, viewer, after=place is not None)
-            values = listing.parameters(query, viewer, place)
+            digests = terms.of_query(query)
+            shape = shapes.Shape(
+                sets=shapes.sets(query, viewer),
+                after_marker=place is not None,
+                terms=len(digests),
+                changes_since=query.changes_since is not None,
+            )
+            values = listing.parameters(query, viewer, digests, place)
+            if shape.needs_probe:
+                counts = db.execute(self._probe(shape), values).one()
+                shape, digests = listing.probed(shape, digests, counts)
+                values = listing.parameters(query, viewer, digests, place)
             rows = db.execute(self._statement(shape), values).all()
         found = [model.Image._make(row) for row in rows[: query.limit]]
         return model.Page(found, len(rows) > query.limit)
@@ -122,9 +133,9 @@ class SqlStore(base.ImageStore):
                 .where(images.c.id == image_id)
                 .values(metadata=document)
             )
-            old, new = documents.digests(before), documents.digests(after)
-            _unindex(db, image_id, old - new)
-            _index(db, image_id, new - old)
+            _change_terms(
+                db, image, terms.of_metadata(before), terms.of_metadata(after)
+            )
         return image._replace(metadata=document)
 
     @engine.retried
@@ -136,11 +147,30 @@ class SqlStore(base.ImageStore):
                 db,
                 image_id,
                 generation,
-                status="deleted",
-                deleted=True,
                 deleted_at=now,
                 updated_at=now,
                 changed_at=now,
+            )
+            row = db.execute(_IMAGE.where(images.c.id == image_id)).one()
+            before = model.Image._make(row)
+            after = before._replace(status="deleted")
+            state = {"state": terms.state_of(after)}
+            db.execute(
+                sa.update(images)
+                .where(images.c.id == image_id)
+                .values(status=after.status, **state)
+            )
+            for table in (image_terms, image_members):
+                db.execute(
+                    sa.update(table)
+                    .where(table.c.image_id == image_id)
+                    .values(**state)
+                )
+            _change_terms(
+                db,
+                after,
+                terms.of_status(before.status),
+                terms.of_status(after.status),
             )
 
     def add(
@@ -158,7 +188,7 @@ class SqlStore(base.ImageStore):
     ) -> list[errors.Error | None]:
         """Store some images in one transaction."""
         with self._database.writer.begin() as db:
-            taken = _generations(db, [new.image.id for new in new_images])
+            taken = bulk.known(db, [new.image.id for new in new_images])
             results: list[errors.Error | None] = []
             accepted: dict[str, model.NewImage] = {}
             for new in new_images:
@@ -168,9 +198,11 @@ class SqlStore(base.ImageStore):
                 else:
                     accepted[image_id] = new
                     results.append(None)
-            _replace(db, [n for i, n in accepted.items() if i in taken])
+            bulk.replace(db, [n for i, n in accepted.items() if i in taken])
             try:
-                _insert(db, [n for i, n in accepted.items() if i not in taken])
+                bulk.insert(
+                    db, [n for i, n in accepted.items() if i not in taken]
+                )
             except db_exc.DBDuplicateEntry as error:
                 # Somebody else has just stored one of them: look again.
                 raise db_exc.RetryRequest(error) from error
@@ -212,7 +244,7 @@ def _touch(
     :raises errors.PreconditionFailed: it has another generation.
     """
     touch = sa.update(images).where(
-        images.c.id == image_id, images.c.deleted == sa.false()
+        images.c.id == image_id, images.c.deleted_at.is_(None)
     )
     if generation is not None:
         touch = touch.where(images.c.generation == generation)
@@ -221,120 +253,22 @@ def _touch(
         return
     exists = db.execute(
         sa.select(images.c.id).where(
-            images.c.id == image_id, images.c.deleted == sa.false()
+            images.c.id == image_id, images.c.deleted_at.is_(None)
         )
     ).first()
     raise errors.PreconditionFailed if exists else errors.ImageNotFound
 
 
-def _index(
-    db: sa.Connection, image_id: str, digests: Collection[bytes]
+def _change_terms(
+    db: sa.Connection, image: model.Image, old: set[bytes], new: set[bytes]
 ) -> None:
-    if digests:
+    """Put an image's new terms in the place of old ones."""
+    if old - new:
         db.execute(
-            sa.insert(image_properties),
-            [{"image_id": image_id, "digest": digest} for digest in digests],
-        )
-
-
-def _unindex(
-    db: sa.Connection, image_id: str, digests: Collection[bytes]
-) -> None:
-    if digests:
-        db.execute(
-            sa.delete(image_properties).where(
-                image_properties.c.image_id == image_id,
-                image_properties.c.digest.in_(digests),
+            sa.delete(image_terms).where(
+                image_terms.c.image_id == image.id,
+                image_terms.c.digest.in_(old - new),
             )
         )
-
-
-def _generations(db: sa.Connection, ids: Sequence[str]) -> Mapping[str, int]:
-    """Return the generations of those images that are in the store."""
-    rows = db.execute(
-        sa.select(images.c.id, images.c.generation).where(images.c.id.in_(ids))
-    )
-    return {row.id: row.generation for row in rows}
-
-
-def _replace(db: sa.Connection, new_images: Sequence[model.NewImage]) -> None:
-    """Replace images that are in the store, whatever they were."""
-    if not new_images:
-        return
-    rows = []
-    for new in new_images:
-        row = _row(new)
-        row["image_id"] = row.pop("id")
-        del row["generation"]
-        rows.append(row)
-    db.execute(
-        sa.update(images)
-        .where(images.c.id == sa.bindparam("image_id"))
-        .values(generation=images.c.generation + 1),
-        rows,
-    )
-    ids = [new.image.id for new in new_images]
-    db.execute(
-        sa.delete(image_properties).where(image_properties.c.image_id.in_(ids))
-    )
-    # Members that the import says nothing of stay, in the listing's order.
-    shared = [new.image.id for new in new_images if new.members is not None]
-    db.execute(
-        sa.delete(image_members).where(image_members.c.image_id.in_(shared))
-    )
-    db.execute(
-        sa.update(image_members)
-        .where(image_members.c.image_id == sa.bindparam("of_image"))
-        .values(image_created_at=sa.bindparam("created_at")),
-        [
-            {"of_image": new.image.id, "created_at": new.image.created_at}
-            for new in new_images
-        ],
-    )
-    _insert_children(db, new_images)
-
-
-def _insert(db: sa.Connection, new_images: Sequence[model.NewImage]) -> None:
-    if new_images:
-        db.execute(sa.insert(images), [_row(new) for new in new_images])
-        _insert_children(db, new_images)
-
-
-def _insert_children(
-    db: sa.Connection, new_images: Sequence[model.NewImage]
-) -> None:
-    properties = [
-        {"image_id": new.image.id, "digest": digest}
-        for new in new_images
-        for digest in documents.digests(new.metadata)
-    ]
-    if properties:
-        db.execute(sa.insert(image_properties), properties)
-    members = [
-        {
-            "image_id": new.image.id,
-            "member": member,
-            "status": status,
-            "image_created_at": new.image.created_at,
-        }
-        for new in new_images
-        for member, status in (new.members or {}).items()
-    ]
-    if members:
-        db.execute(sa.insert(image_members), members)
-
-
-def _row(new: model.NewImage) -> dict[str, Any]:
-    image = new.image
-    times: list[datetime.datetime | None] = [
-        image.created_at,
-        image.updated_at,
-        image.deleted_at,
-    ]
-    return {
-        **image._asdict(),
-        "metadata": documents.dump(new.metadata),
-        "generation": 1,
-        "deleted": image.deleted_at is not None,
-        "changed_at": max(time for time in times if time is not None),
-    }
+    if new - old:
+        db.execute(sa.insert(image_terms), terms.rows_of(image, new - old))

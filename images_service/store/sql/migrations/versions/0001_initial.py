@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The first tables: images, their members, the index of their properties."""
+"""The first tables: images, their members, what they are found by."""
 
 from alembic import op
 import sqlalchemy as sa
@@ -35,31 +35,37 @@ def upgrade() -> None:
         sa.Column("deleted_at", MicroTime),
         sa.Column("generation", sa.BigInteger, nullable=False),
         sa.Column("metadata", Document, nullable=False),
-        sa.Column("deleted", sa.Boolean, nullable=False),
+        sa.Column("state", sa.SmallInteger, nullable=False),
         sa.Column("changed_at", MicroTime, nullable=False),
     )
     for name, columns in (
-        ("visibility", ("visibility", "deleted", "created_at", "id")),
-        ("owner", ("owner", "visibility", "deleted", "created_at", "id")),
-        ("name", ("name", "deleted", "created_at", "id")),
-        ("status", ("status", "deleted", "created_at", "id")),
-        ("owner_changed", ("owner", "changed_at", "id")),
-        ("visibility_changed", ("visibility", "changed_at", "id")),
-        ("deleted_at", ("deleted", "deleted_at", "id")),
+        ("visibility", ("visibility", "state", "created_at", "id")),
+        ("owner", ("owner", "visibility", "state", "created_at", "id")),
+        ("visibility_changed", ("visibility", "state", "changed_at")),
+        ("owner_changed", ("owner", "visibility", "state", "changed_at")),
+        ("deleted_at", ("deleted_at", "id")),
     ):
         op.create_index(f"ix_images_{name}", "images", columns)
     op.create_table(
-        "image_properties",
-        sa.Column("digest", Digest, primary_key=True),
+        "image_terms",
         sa.Column(
             "image_id",
             AsciiId(36),
             sa.ForeignKey("images.id", ondelete="CASCADE"),
             primary_key=True,
         ),
+        sa.Column("digest", Digest, primary_key=True),
+        sa.Column("owner", AsciiId(255), nullable=False),
+        sa.Column("visibility", AsciiId(16), nullable=False),
+        sa.Column("state", sa.SmallInteger, nullable=False),
+        sa.Column("created_at", MicroTime, nullable=False),
+    )
+    walked = ("visibility", "state", "created_at", "image_id")
+    op.create_index(
+        "ix_image_terms_visibility", "image_terms", ("digest", *walked)
     )
     op.create_index(
-        "ix_image_properties_image_id", "image_properties", ["image_id"]
+        "ix_image_terms_owner", "image_terms", ("digest", "owner", *walked)
     )
     op.create_table(
         "image_members",
@@ -71,10 +77,11 @@ def upgrade() -> None:
         ),
         sa.Column("member", AsciiId(255), primary_key=True),
         sa.Column("status", AsciiId(16), nullable=False),
-        sa.Column("image_created_at", MicroTime, nullable=False),
+        sa.Column("state", sa.SmallInteger, nullable=False),
+        sa.Column("created_at", MicroTime, nullable=False),
     )
     op.create_index(
         "ix_image_members_member",
         "image_members",
-        ["member", "status", "image_created_at", "image_id"],
+        ("member", "status", "state", "created_at", "image_id"),
     )

@@ -1,19 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
+import multiprocessing
+import os
+from unittest import mock
+
 from alembic import autogenerate
 from alembic.migration import MigrationContext
 import sqlalchemy as sa
 
+from images_service import config
+from images_service import errors
 from images_service.store.sql import engine
 from images_service.store.sql import schema
 from images_service.store.sql.migrations import run
 from images_service.tests import base
 
 
+def _sync(connection):
+    conf = config.load(["--config-file", os.devnull])
+    conf.set_override("connection", connection, group="database")
+    database = engine.Database(conf)
+    run.sync(database)
+    database.dispose()
+
+
 class TestMigrations(base.TestCase):
+    # The functional tests run this class on other databases, too.
+    connection = None
+
     def setUp(self):
         super().setUp()
-        self.database = engine.Database(self.make_conf())
-        self.addCleanup(self.database.dispose)
+        self.conf = self.make_conf(connection=self.connection)
+        self.database = self.open()
+
+    def open(self):
+        database = engine.Database(self.conf)
+        self.addCleanup(database.dispose)
+        return database
 
     def test_versions(self):
         self.assertIsNone(run.version(self.database))
@@ -24,6 +46,36 @@ class TestMigrations(base.TestCase):
         run.sync(self.database)
         run.sync(self.database)
         self.assertEqual(run.head(), run.version(self.database))
+
+    def test_two_processes_at_once(self):
+        connection = self.database.writer.url.render_as_string(
+            hide_password=False
+        )
+        start = multiprocessing.get_context("spawn")
+        processes = [
+            start.Process(target=_sync, args=(connection,)) for _ in range(4)
+        ]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        self.assertEqual([0] * 4, [p.exitcode for p in processes])
+        self.assertEqual(run.head(), run.version(self.database))
+
+    def test_a_lock_that_stays_ends_it(self):
+        run.sync(self.database)
+        other = self.open()
+        with (
+            mock.patch.object(run, "LOCK_TIMEOUT", 1),
+            other.writer.begin() as db,
+        ):
+            run.lock(db)
+            with (
+                self.assertLogs("images_service", "ERROR"),
+                self.assertRaises(errors.StoreUnavailable),
+            ):
+                run.sync(self.database)
+        run.sync(self.database)
 
     def test_migrations_make_what_the_tables_say(self):
         run.sync(self.database)

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+import unittest
+
+from images_service import glance
+from images_service import model
+from images_service.store.sql import terms
+from images_service.store.sql.schema import State
+from images_service.tests import base
+
+
+def new_image(**record):
+    return glance.new_image({"owner": "p", **record}, base.NOW)
+
+
+def of(**record):
+    new = new_image(**record)
+    return terms.of_image(new.image, new.metadata)
+
+
+def wanted(**query):
+    return set(terms.of_query(model.ListQuery(limit=1, **query)))
+
+
+class TestTerms(unittest.TestCase):
+    def test_properties_are_told_apart(self):
+        pairs = [("a", "b"), ("A", "b"), ("a ", "b"), ("a", "b "), ("ab", "")]
+        found = [terms.of_metadata({key: value}) for key, value in pairs]
+        self.assertEqual(len(pairs), len(set.union(*found)))
+        for digest in set.union(*found):
+            self.assertEqual(16, len(digest))
+
+    def test_a_query_names_what_an_image_has(self):
+        image = of(
+            name="n", status="queued", min_ram=5, min_disk=6, os="linux"
+        )
+        for query in (
+            {"name": "n"},
+            {"min_ram": 5},
+            {"min_disk": 6},
+            {"statuses": ("queued",)},
+            {"statuses": ("queued", "saving")},
+            {"properties": (("os", "linux"),)},
+            {"name": "n", "min_ram": 5, "properties": (("os", "linux"),)},
+        ):
+            with self.subTest(**query):
+                self.assertLessEqual(wanted(**query), image)
+        for query in (
+            {"name": "N"},
+            {"min_ram": 6},
+            {"min_disk": 5},
+            {"statuses": ("saving",)},
+            {"statuses": ()},
+            {"properties": (("os", "Linux"),)},
+            {"properties": (("name", "n"),)},
+        ):
+            with self.subTest(**query):
+                self.assertFalse(wanted(**query) <= image)
+
+    def test_no_name_is_no_term(self):
+        self.assertFalse(wanted(name="") <= of())
+        self.assertLessEqual(wanted(name=""), of(name=""))
+
+    def test_the_same_filter_twice_is_one_term(self):
+        twice = (("a", "b"), ("a", "b"))
+        self.assertEqual(1, len(wanted(properties=twice)))
+
+    def test_states(self):
+        for record, state in (
+            ({}, State.LISTED),
+            ({"status": "killed"}, State.KILLED),
+            ({"os_hidden": True}, State.HIDDEN),
+            ({"os_hidden": True, "status": "killed"}, State.HIDDEN),
+            ({"status": "deleted"}, State.DELETED),
+            ({"status": "deleted", "os_hidden": True}, State.DELETED_HIDDEN),
+            ({"status": "pending_delete"}, State.LISTED),
+        ):
+            with self.subTest(record=record):
+                image = new_image(**record).image
+                self.assertEqual(state, terms.state_of(image))
