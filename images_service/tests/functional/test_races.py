@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Concurrent changes of one image lose nothing, on every database."""
+
+import collections
+import random
+import threading
+
+from images_service import app
+from images_service.tests import backends
+from images_service.tests import base
+
+THREADS = 20
+QUOTA = 128
+SECONDS_AT_MOST = 60
+
+
+class Races:
+    backend: str
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        database = backends.database(cls.backend)
+        cls.connection = database.__enter__()
+        cls.addClassCleanup(database.__exit__, None, None, None)
+
+    request = base.ApiTestCase.request
+
+    def setUp(self):
+        super().setUp()
+        self.conf = self.make_conf(
+            connection=self.connection,
+            database={"max_pool_size": THREADS, "pool_timeout": 30},
+        )
+        self.store = self.make_store(self.conf, images=[])
+        self.app = app.create(self.conf, self.store)
+        self.image_id = f"{random.getrandbits(32):08x}" + base.UNKNOWN[8:]
+        record = {"id": self.image_id, "owner": base.OWNER}
+        self.store.add([base.glance.new_image(record, base.NOW)])
+        self.path = f"/images/{self.image_id}"
+
+    def race(self, *actions):
+        """Let every thread do its action at once; return what each got."""
+        start = threading.Barrier(len(actions))
+        answers = [None] * len(actions)
+
+        def run(number, action):
+            start.wait(SECONDS_AT_MOST)
+            answers[number] = action()
+
+        threads = [
+            threading.Thread(target=run, args=item)
+            for item in enumerate(actions)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(SECONDS_AT_MOST)
+            self.assertFalse(thread.is_alive())
+        return answers
+
+    def metadata(self):
+        response = self.request("GET", f"{self.path}/metadata")
+        self.assertEqual(200, response.status_int)
+        return response.json["metadata"]
+
+    def post(self, items):
+        return lambda: (
+            self.request(
+                "POST", f"{self.path}/metadata", body={"metadata": items}
+            ).status_int
+        )
+
+    def put(self, key, value):
+        return lambda: (
+            self.request(
+                "PUT",
+                f"{self.path}/metadata/{key}",
+                body={"meta": {key: value}},
+            ).status_int
+        )
+
+    def drop(self, key):
+        return lambda: (
+            self.request("DELETE", f"{self.path}/metadata/{key}").status_int
+        )
+
+    def delete(self):
+        return self.request("DELETE", self.path).status_int
+
+    def test_posts_of_different_keys(self):
+        for turn in range(3):
+            answers = self.race(
+                *(self.post({f"k{turn}-{n}": "x"}) for n in range(THREADS))
+            )
+            self.assertEqual([200] * THREADS, answers)
+        self.assertEqual(3 * THREADS, len(self.metadata()))
+
+    def test_the_quota_is_never_exceeded(self):
+        full = {f"old{n}": "x" for n in range(QUOTA - 5)}
+        self.assertEqual(200, self.post(full)())
+        answers = self.race(
+            *(self.post({f"new{n}": "x"}) for n in range(THREADS))
+        )
+        self.assertEqual(
+            {200: 5, 403: THREADS - 5}, collections.Counter(answers)
+        )
+        stored = self.metadata()
+        self.assertEqual(QUOTA, len(stored))
+        for number, answer in enumerate(answers):
+            self.assertEqual(answer == 200, f"new{number}" in stored)
+
+    def test_puts_of_one_key(self):
+        answers = self.race(*(self.put("k", str(n)) for n in range(THREADS)))
+        self.assertEqual([200] * THREADS, answers)
+        self.assertIn(self.metadata()["k"], map(str, range(THREADS)))
+        response = self.request("GET", self.path)
+        self.assertEqual(f'"{THREADS + 1}"', response.headers["ETag"])
+
+    def test_only_one_drops_a_key(self):
+        self.assertEqual(200, self.post({"k": "x", "other": "x"})())
+        answers = self.race(*[self.drop("k")] * THREADS)
+        self.assertEqual(
+            {204: 1, 404: THREADS - 1}, collections.Counter(answers)
+        )
+        self.assertEqual({"other": "x"}, self.metadata())
+
+    def test_everything_at_once(self):
+        self.assertEqual(200, self.post({"drop": "x", "stay": "x"})())
+        answers = self.race(
+            self.drop("drop"),
+            self.put("put", "x"),
+            *(self.post({f"k{n}": "x"}) for n in range(THREADS - 2)),
+        )
+        self.assertEqual([204] + [200] * (THREADS - 1), answers)
+        self.assertEqual(
+            {"put", "stay"} | {f"k{n}" for n in range(THREADS - 2)},
+            set(self.metadata()),
+        )
+
+    def test_deleted_stays_deleted(self):
+        answers = self.race(
+            self.delete,
+            self.delete,
+            *(self.post({f"k{n}": "x"}) for n in range(THREADS - 2)),
+        )
+        self.assertEqual([204, 404], sorted(answers[:2]))
+        self.assertLessEqual(set(answers[2:]), {200, 404})
+        self.assertEqual(404, self.request("GET", self.path).status_int)
+        self.assertEqual(404, self.post({"late": "x"})())
+
+    def test_one_of_many_wins_with_if_match(self):
+        body = {"metadata": {"a": "b"}}
+        etag = self.request("GET", self.path).headers["ETag"]
+        answers = self.race(
+            *[
+                lambda: (
+                    self.request(
+                        "POST",
+                        f"{self.path}/metadata",
+                        body=body,
+                        If_Match=etag,
+                    ).status_int
+                )
+            ]
+            * THREADS
+        )
+        self.assertEqual(
+            {200: 1, 412: THREADS - 1}, collections.Counter(answers)
+        )
+
+
+class TestSqlite(Races, base.TestCase):
+    backend = "sqlite"
+
+
+class TestMysql(Races, base.TestCase):
+    backend = "mysql"
+
+
+class TestPostgresql(Races, base.TestCase):
+    backend = "postgresql"
