@@ -13,6 +13,16 @@ from images_service.store.sql import terms
 from images_service.store.sql.schema import image_members
 from images_service.store.sql.schema import image_terms
 from images_service.store.sql.schema import images
+from images_service.store.sql.schema import purged_images
+
+
+def purged(db: sa.Connection, ids: Sequence[str]) -> set[str]:
+    """Return those of some ids that a purged image had."""
+    return set(
+        db.execute(
+            sa.select(purged_images.c.id).where(purged_images.c.id.in_(ids))
+        ).scalars()
+    )
 
 
 def known(db: sa.Connection, ids: Sequence[str]) -> set[str]:

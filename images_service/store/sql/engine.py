@@ -145,28 +145,36 @@ def unavailability() -> Iterator[None]:
         db_exc.CantStartEngineError,
         sa.exc.TimeoutError,
     ) as error:
-        LOG.error("The database is not available: %s", error)
-        raise errors.StoreUnavailable from error
+        raise _unavailable(error) from error
     except (db_exc.DBError, sa.exc.DBAPIError) as error:
-        if not _passes(error):
-            raise
-        LOG.error("The database is not available: %s", error)
-        raise errors.StoreUnavailable from error
+        if _passes(error):
+            raise _unavailable(error) from error
+        raise
+
+
+def _unavailable(error: Exception) -> errors.StoreUnavailable:
+    # What the driver says, without the statement and its values.
+    LOG.error("The database is not available: %s", _cause(error) or error)
+    return errors.StoreUnavailable()
+
+
+def _cause(error: Exception) -> BaseException | None:
+    """Return the driver's own exception, below oslo.db's and SQLAlchemy's."""
+    wrapped = getattr(error, "inner_exception", error)
+    cause: BaseException | None = getattr(wrapped, "orig", None)
+    return cause
 
 
 def _passes(error: Exception) -> bool:
     """Tell whether a failure passes, of those that oslo.db has no name for."""
-    wrapped = getattr(error, "inner_exception", error)
-    cause = getattr(wrapped, "orig", wrapped)
-    if getattr(wrapped, "connection_invalidated", False):
-        return True
+    cause = _cause(error)
     if isinstance(cause, sqlite3.OperationalError):
         return any(text in str(cause) for text in _SQLITE_PASSING)
-    sqlstate = getattr(cause, "sqlstate", None)
-    if isinstance(sqlstate, str):
-        return sqlstate[:2] in _SQLSTATES_PASSING
-    number = cause.args[0] if cause is not None and cause.args else None
-    return number in _MYSQL_PASSING
+    if cause is not None and hasattr(cause, "sqlstate"):
+        # psycopg has no code for what happens before there is a connection.
+        code = cause.sqlstate or "08000"
+        return code[:2] in _SQLSTATES_PASSING
+    return bool(cause and cause.args and cause.args[0] in _MYSQL_PASSING)
 
 
 def retried(function: Callable[P, R]) -> Callable[P, R]:

@@ -180,6 +180,13 @@ image_terms = sa.Table(
     ),
 )
 
+# Ids of images that were purged: an id is never used again.
+purged_images = sa.Table(
+    "purged_images",
+    metadata,
+    sa.Column("id", AsciiId(36), primary_key=True),
+)
+
 image_members = sa.Table(
     "image_members",
     metadata,

@@ -37,6 +37,8 @@ _BATCH = 500
 
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I | re.A)
 
+_PURGED = "An image with this id was purged; ids are never used again."
+
 _IMAGE = sa.select(*listing.IMAGE_COLUMNS)
 # An image, and the viewer's share of it.
 _SEEN = (
@@ -188,12 +190,17 @@ class SqlStore(base.ImageStore):
     ) -> list[errors.Error | None]:
         """Store some images in one transaction."""
         with self._database.writer.begin() as db:
-            taken = bulk.known(db, [new.image.id for new in new_images])
+            ids = [new.image.id for new in new_images]
+            taken, purged = bulk.known(db, ids), bulk.purged(db, ids)
             results: list[errors.Error | None] = []
             accepted: dict[str, model.NewImage] = {}
             for new in new_images:
                 image_id = new.image.id
-                if image_id in accepted or (image_id in taken and not replace):
+                if image_id in purged:
+                    results.append(errors.Conflict(_PURGED))
+                elif image_id in accepted or (
+                    image_id in taken and not replace
+                ):
                     results.append(errors.Conflict())
                 else:
                     accepted[image_id] = new
