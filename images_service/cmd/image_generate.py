@@ -13,7 +13,7 @@ import tqdm
 from images_service import model
 from images_service.cmd.manage import DatabaseCommand
 
-_BATCH = 2000
+_BATCH = 5000
 _START = datetime.datetime(2021, 1, 1)
 _DISTROS = ("ubuntu", "debian", "rocky", "fedora", "suse", "windows")
 # How a cloud's images are spread; the weights are parts of 100.

@@ -14,7 +14,7 @@ from images_service import glance
 from images_service import model
 from images_service.cmd.manage import DatabaseCommand
 
-_BATCH = 500
+_BATCH = 5000
 
 
 class Import(DatabaseCommand):

@@ -65,20 +65,23 @@ def parameters(
 def probe(shape: Shape) -> sa.Executable:
     """Return a SELECT of one row that counts what a shape depends on.
 
-    Its columns: for each term how many images have it, then for each term how
-    many shared ones do, then for each set how many have changed.
+    Its columns: for each of several terms how many images have it, then for
+    each term how many shared ones do, then for each set how many have changed.
     """
-    counts = []
-    for number in range(shape.terms):
-        has = image_terms.c.digest == _digest(number)
-        counts.append(_count(image_terms.c.image_id, [has], RAREST))
-    for number in range(shape.terms):
-        shared = [
-            image_terms.c.digest == _digest(number),
-            image_terms.c.visibility == "shared",
-            image_terms.c.state == State.LISTED,
-        ]
-        counts.append(_count(image_terms.c.image_id, shared, FEW))
+    counts: list[sa.ColumnElement[Any]] = []
+    numbers = range(shape.terms)
+    if shape.terms > 1:
+        for number in numbers:
+            has = image_terms.c.digest == _digest(number)
+            counts.append(_count(image_terms.c.image_id, [has], RAREST))
+    if shape.shares:
+        for number in numbers:
+            shared = [
+                image_terms.c.digest == _digest(number),
+                image_terms.c.visibility == "shared",
+                image_terms.c.state == State.LISTED,
+            ]
+            counts.append(_count(image_terms.c.image_id, shared, FEW))
     if shape.changes_since:
         for one in shape.sets:
             changed = images.c.changed_at >= _changes_since()
@@ -94,14 +97,21 @@ def probed(
 
     With it come the terms, the rarest first.
     """
-    rarest = sorted(range(shape.terms), key=lambda number: counts[number])
-    shared = [counts[shape.terms + number] for number in rarest]
+    left = list(counts)
+    numbers = list(range(shape.terms))
+    if shape.terms > 1:
+        found, left = left[: shape.terms], left[shape.terms :]
+        numbers.sort(key=found.__getitem__)
+    few_shared = False
+    if shape.shares and shape.terms:
+        found, left = left[: shape.terms], left[shape.terms :]
+        few_shared = found[numbers[0]] <= FEW
     refined = dataclasses.replace(
         shape,
-        few_changes=tuple(n <= FEW for n in counts[2 * shape.terms :]),
-        few_shared=bool(shared) and shared[0] <= FEW,
+        few_changes=tuple(count <= FEW for count in left),
+        few_shared=few_shared,
     )
-    return refined, [digests[number] for number in rarest]
+    return refined, [digests[number] for number in numbers]
 
 
 def statement(shape: Shape) -> sa.Select[Any]:
@@ -131,30 +141,25 @@ def _rows(shape: Shape, number: int) -> sa.Select[Any]:
     few_changes = bool(shape.few_changes) and shape.few_changes[number]
     first = 0
     source: sa.FromClause
-    if one.shared:
-        # In the order of what is shared, or by the term if it is rare.
-        source = image_members
-        scope = _shared_scope(one)
-        if shape.few_shared:
-            source, first = image_terms, 1
-            scope = _shared_by_term(one)
-    elif few_changes:
-        source = _changed(one)
-        scope = []
-    elif shape.terms:
+    if few_changes:
+        source, scope = _changed(one), []
+    elif shape.terms and (shape.few_shared or not one.shared):
         source, first = image_terms, 1
         scope = [
             image_terms.c.digest == _digest(0),
             *_scope(image_terms.c, one),
         ]
+    elif one.shared:
+        source, scope = image_members, _shared_scope(one)
     else:
-        source = images
-        scope = _scope(images.c, one)
+        source, scope = images, _scope(images.c, one)
     image_id = source.c.id if source is images else source.c.image_id
     created_at = source.c.created_at
+    if one.shared and source is not image_members:
+        scope += [source.c.owner != _project_id(), _accepted(image_id)]
     for other in range(first, shape.terms):
         scope.append(_has_term(image_id, other))
-    if shape.changes_since and (one.shared or not few_changes):
+    if shape.changes_since and not few_changes:
         scope.append(_has_changed(source, image_id))
     if shape.after_marker:
         # Every database reads this one from the marker's place on; the usual
@@ -194,7 +199,8 @@ def _scope(
 
 def _shared_scope(one: Set) -> list[sa.ColumnElement[bool]]:
     """Return the condition of what is shared, as rows of members."""
-    shown = sa.exists().where(
+    shown = _there_is(
+        images.c.id,
         images.c.id == image_members.c.image_id,
         images.c.visibility == one.visibility,
         images.c.owner != _project_id(),
@@ -207,19 +213,14 @@ def _shared_scope(one: Set) -> list[sa.ColumnElement[bool]]:
     ]
 
 
-def _shared_by_term(one: Set) -> list[sa.ColumnElement[bool]]:
-    """Return the same condition, as rows of the leading term."""
-    accepted = sa.exists().where(
-        image_members.c.image_id == image_terms.c.image_id,
+def _accepted(image_id: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    """Return whether the viewer's project has accepted an image."""
+    return _there_is(
+        image_members.c.image_id,
+        image_members.c.image_id == image_id,
         image_members.c.member == _project_id(),
         image_members.c.status == "accepted",
     )
-    return [
-        image_terms.c.digest == _digest(0),
-        *_scope(image_terms.c, one),
-        image_terms.c.owner != _project_id(),
-        accepted,
-    ]
 
 
 def _changed(one: Set) -> sa.FromClause:
@@ -228,7 +229,9 @@ def _changed(one: Set) -> sa.FromClause:
     # The limit is far from what the probe has counted: what changes between
     # the two statements must not push an image off the page.
     return (
-        sa.select(images.c.id.label("image_id"), images.c.created_at)
+        sa.select(
+            images.c.id.label("image_id"), images.c.created_at, images.c.owner
+        )
         .where(*_scope(images.c, one), images.c.changed_at >= _changes_since())
         .order_by(images.c.changed_at.desc())
         .limit(sa.literal_column(str(FEW * 100)))
@@ -240,8 +243,10 @@ def _has_term(
     image_id: sa.ColumnElement[str], number: int
 ) -> sa.ColumnElement[bool]:
     other = image_terms.alias()
-    return sa.exists().where(
-        other.c.image_id == image_id, other.c.digest == _digest(number)
+    return _there_is(
+        other.c.image_id,
+        other.c.image_id == image_id,
+        other.c.digest == _digest(number),
     )
 
 
@@ -255,9 +260,23 @@ def _has_changed(
         changed_at = sa.func.coalesce(images.c.changed_at, images.c.created_at)
         return changed_at >= _changes_since()
     other = images.alias()
-    return sa.exists().where(
-        other.c.id == image_id, other.c.changed_at >= _changes_since()
+    return _there_is(
+        other.c.id,
+        other.c.id == image_id,
+        other.c.changed_at >= _changes_since(),
     )
+
+
+def _there_is(
+    column: sa.ColumnElement[Any], *scope: sa.ColumnElement[bool]
+) -> sa.ColumnElement[bool]:
+    """Return whether a row exists, looked up row by row.
+
+    EXISTS says the same, but planners turn it into a join, and may then read
+    all that has the second of two terms.
+    """
+    found = sa.select(column).where(*scope).scalar_subquery()
+    return found.is_not(None)
 
 
 def _count(

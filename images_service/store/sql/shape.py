@@ -45,12 +45,17 @@ class Shape:
     few_shared: bool = False
 
     @property
+    def shares(self) -> bool:
+        """Whether a set is what is shared with the viewer."""
+        return any(one.shared for one in self.sets)
+
+    @property
     def needs_probe(self) -> bool:
         """Whether the statement's best form can't be told without looking."""
         return (
             self.terms > 1
             or self.changes_since
-            or (self.terms > 0 and any(s.shared for s in self.sets))
+            or (self.terms > 0 and self.shares)
         )
 
 

@@ -33,7 +33,7 @@ from images_service.store.sql.schema import images
 # Shapes of listings whose statements are kept; more are built anew.
 _STATEMENTS = 512
 # Images that one transaction of an import stores.
-_BATCH = 500
+_BATCH = 5000
 
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I | re.A)
 
