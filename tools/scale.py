@@ -266,7 +266,9 @@ def why(examined, counts):
     if examined[0] >= full:
         return ""
     filled = next(
-        count for count, rows in zip(counts, examined) if rows >= full
+        count
+        for count, rows in zip(counts, examined, strict=True)
+        if rows >= full
     )
     if filled == counts[-1] and len(counts) > 2:
         return "still grows"

@@ -15,6 +15,7 @@ from images_service.cmd.manage import DatabaseCommand
 
 _BATCH = 5000
 _START = datetime.datetime(2021, 1, 1)
+_SPAN = datetime.timedelta(days=5 * 365)
 _DISTROS = ("ubuntu", "debian", "rocky", "fedora", "suse", "windows")
 # How a cloud's images are spread; the weights are parts of 100.
 _VISIBILITIES = {"private": 70, "shared": 20, "public": 5, "community": 5}
@@ -72,9 +73,9 @@ def generate(count: int, projects: int, seed: int) -> Iterator[model.NewImage]:
         # Skewed: half of all names and owners are among the first few.
         owner = int(projects * chance.random() ** 2)
         name = int(count ** (chance.random() ** 2))
-        created = _START + datetime.timedelta(
-            seconds=chance.randrange(5 * 365 * 24 * 360) * 10
-        )
+        # In the order of a catalogue that grows, several at a time.
+        created = _START + _SPAN * (number // 3 * 3) / count
+        created = created.replace(microsecond=0)
         visibility = _choice(chance, _VISIBILITIES)
         status = _choice(chance, _STATUSES)
         changed = created + datetime.timedelta(seconds=chance.randrange(10**7))

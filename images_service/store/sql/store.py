@@ -84,6 +84,8 @@ class SqlStore(base.ImageStore):
                 # An image that was deleted since still has its place.
                 marker = _visible(db, _SEEN, query.marker, viewer)
                 if marker is None:
+                    marker = self._ahead(query.marker, viewer)
+                if marker is None:
                     raise errors.MarkerNotFound(query.marker)
                 place = (marker.created_at, marker.id)
             digests = terms.of_query(query)
@@ -101,6 +103,15 @@ class SqlStore(base.ImageStore):
             rows = db.execute(self._statement(shape), values).all()
         found = [model.Image._make(row) for row in rows[: query.limit]]
         return model.Page(found, len(rows) > query.limit)
+
+    def _ahead(
+        self, image_id: str, viewer: model.Viewer
+    ) -> model.Image | None:
+        """Look an image up on the primary, if a replica may lag behind it."""
+        if self._database.reader is self._database.writer:
+            return None
+        with self._database.writer.connect() as db:
+            return _visible(db, _SEEN, image_id, viewer)
 
     def iterate(
         self, query: model.ListQuery, viewer: model.Viewer

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Three Galera nodes, an API process for each, and one node that is killed.
+
+Nothing that was acknowledged is lost, no quota is exceeded, and callers see at
+most 503s that a retry heals.
+"""
+
+import collections
+import http.client
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+from images_service import glance
+from images_service.store.sql import engine
+from images_service.store.sql.migrations import run
+from images_service.store.sql.store import SqlStore
+from images_service.tests import base
+from images_service.tests.servers import processes
+
+PROVIDERS = (
+    "/usr/lib/galera/libgalera_smm.so",
+    "/usr/lib64/galera-4/libgalera_smm.so",
+)
+NODES = 3
+IMAGES = 6
+QUOTA = 60
+START = "import sys; from images_service.cmd import api; sys.exit(api.main())"
+TOKEN = base.TOKENS["member"]
+
+
+def provider():
+    return next((path for path in PROVIDERS if os.path.exists(path)), None)
+
+
+class Node(processes.MariaDB):
+    """One node of a cluster, all on loopback."""
+
+    def __init__(self, folder, number):
+        super().__init__(folder, f"node{number}")
+        self.number = number
+        self.group_port = processes.free_port()
+        self.transfer_port = processes.free_port()
+        self.incremental_port = processes.free_port()
+        self.cluster = []
+
+    def command(self):
+        members = ",".join(
+            f"127.0.0.1:{node.group_port}" for node in self.cluster
+        )
+        options = ";".join(
+            (
+                f"gmcast.listen_addr=tcp://127.0.0.1:{self.group_port}",
+                f"ist.recv_addr=127.0.0.1:{self.incremental_port}",
+                "gcache.size=64M",
+                # A node that is gone is noticed within seconds.
+                "evs.suspect_timeout=PT2S",
+                "evs.inactive_timeout=PT4S",
+                "evs.keepalive_period=PT0.5S",
+            )
+        )
+        return [
+            *super().command(),
+            "--binlog-format=ROW",
+            "--innodb-autoinc-lock-mode=2",
+            "--wsrep-on=ON",
+            f"--wsrep-provider={provider()}",
+            "--wsrep-cluster-name=images",
+            f"--wsrep-cluster-address=gcomm://{members}",
+            f"--wsrep-node-name=node{self.number}",
+            f"--wsrep-node-address=127.0.0.1:{self.group_port}",
+            f"--wsrep-provider-options={options}",
+            "--wsrep-sst-method=rsync",
+            f"--wsrep-sst-receive-address=127.0.0.1:{self.transfer_port}",
+            "--wsrep-slave-threads=2",
+        ]
+
+    def answers(self):
+        return super().answers() and "ON" in self.sql(
+            "SHOW STATUS LIKE 'wsrep_ready'"
+        )
+
+
+class TestGalera(base.TestCase):
+    def setUp(self):
+        super().setUp()
+        if not processes.MariaDB.installed() or provider() is None:
+            self.skipTest("MariaDB with galera-4 is not installed")
+        if processes.find("rsync") is None:
+            self.skipTest("rsync, which brings nodes in, is not installed")
+        self.folder = self.make_folder()
+        self.nodes = [Node(self.folder, number) for number in range(NODES)]
+        for node in self.nodes:
+            node.cluster = self.nodes
+            self.addCleanup(node.stop)
+        for node in self.nodes:
+            node.start(*(["--wsrep-new-cluster"] if node.number == 0 else []))
+            node.wait()
+        self.nodes[0].create()
+        self.configurations = []
+        for node in self.nodes:
+            folder = os.path.join(self.folder, f"api{node.number}")
+            os.makedirs(folder)
+            self.configurations.append(
+                base.configuration(
+                    folder,
+                    connection=node.url(),
+                    quota={"metadata_items": QUOTA},
+                )
+            )
+        database = engine.Database(self.configurations[0])
+        self.addCleanup(database.dispose)
+        run.sync(database)
+        self.ids = [f"{n:08d}" + base.UNKNOWN[8:] for n in range(IMAGES)]
+        SqlStore(database).add(
+            [
+                glance.new_image({"id": i, "owner": base.OWNER}, base.NOW)
+                for i in self.ids
+            ]
+        )
+        self.ports = [self.start_api(n) for n in range(NODES)]
+        self.acknowledged = collections.defaultdict(set)
+        self.outcomes = collections.Counter()
+        self.unhealed = []
+        self.stopping = threading.Event()
+
+    def start_api(self, number):
+        port = processes.free_port()
+        path = os.path.join(self.folder, f"api{number}", "images_service.conf")
+        with open(os.path.join(self.folder, f"log-api{number}"), "wb") as log:
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-c", START, "--config-file", path),
+                    *("--port", str(port), "--workers", "1"),
+                ],
+                stdout=log,
+                stderr=log,
+            )
+        self.addCleanup(process.wait)
+        self.addCleanup(process.send_signal, signal.SIGTERM)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                if self.send(port, "GET", "/")[0] == 200:
+                    return port
+            except OSError:
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.1)
+
+    def send(self, port, method, path, body=None):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        try:
+            connection.request(
+                method,
+                f"/v2.1{path}",
+                None if body is None else json.dumps(body),
+                {"X-Auth-Token": TOKEN, "Content-Type": "application/json"},
+            )
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+    def write_on(self, writer, count):
+        """Add a key to some image, again and again, on a node of choice."""
+        chance = random.Random(writer)
+        for number in range(count):
+            if self.stopping.is_set():
+                return
+            image_id = chance.choice(self.ids)
+            key = f"w{writer}-{number}"
+            port = self.ports[(writer + number) % NODES]
+            self.write(port, image_id, key)
+            time.sleep(0.02)
+
+    def write(self, port, image_id, key):
+        body = {"meta": {key: "x"}}
+        path = f"/images/{image_id}/metadata/{key}"
+        for _ in range(5):
+            status, _ = self.send(port, "PUT", path, body)
+            self.outcomes[status] += 1
+            if status == 200:
+                self.acknowledged[image_id].add(key)
+            if status != 503:
+                return
+            # What a caller does with a 503: try again, elsewhere.
+            port = self.ports[(self.ports.index(port) + 1) % NODES]
+            time.sleep(0.5)
+        self.unhealed.append((image_id, key))
+
+    def stored(self, number, image_id):
+        status, body = self.send(
+            self.ports[number], "GET", f"/images/{image_id}/metadata"
+        )
+        self.assertEqual(200, status, body)
+        return set(json.loads(body)["metadata"])
+
+    def test_a_node_is_killed_and_comes_back(self):
+        writers = [
+            threading.Thread(target=self.write_on, args=(writer, 200))
+            for writer in range(6)
+        ]
+        for writer in writers:
+            writer.start()
+        time.sleep(4)
+        self.nodes[2].kill()
+        time.sleep(8)
+        self.nodes[2].start()
+        self.nodes[2].wait()
+        for writer in writers:
+            writer.join(180)
+            self.assertFalse(writer.is_alive())
+        print(f"Galera: answers {dict(self.outcomes)}")
+        self.assertLessEqual(set(self.outcomes), {200, 403, 503})
+        self.assertGreater(self.outcomes[503], 0)
+        self.assertEqual([], self.unhealed)
+        # The last node to come in has what the first ones have.
+        time.sleep(2)
+        for image_id in self.ids:
+            kept = [self.stored(n, image_id) for n in range(NODES)]
+            self.assertEqual(kept[0], kept[1])
+            self.assertEqual(kept[0], kept[2])
+            self.assertLessEqual(len(kept[0]), QUOTA)
+            self.assertLessEqual(self.acknowledged[image_id], kept[0])
+            # A write that ended in a 503 may have been stored all the same,
+            # and is acknowledged by the retry, or turned down by the quota.
+            self.assertLessEqual(
+                len(kept[0] - self.acknowledged[image_id]),
+                self.outcomes[503],
+            )
