@@ -34,6 +34,14 @@ def find(*names):
     return None
 
 
+def give(folder, name):
+    """Let a server's own account have a folder, where root runs the tests."""
+    if os.getuid() == 0:
+        os.chmod(os.path.dirname(folder), 0o755)
+        account = pwd.getpwnam(name)
+        os.chown(folder, account.pw_uid, account.pw_gid)
+
+
 class Process:
     """A server that can be killed and started again."""
 
@@ -84,6 +92,7 @@ class MariaDB(Process):
 
     def __init__(self, folder, name="mariadb"):
         super().__init__(folder, name)
+        give(self.folder, "mysql")
         subprocess.run(
             [
                 find("mariadb-install-db", "mysql_install_db"),
@@ -101,7 +110,7 @@ class MariaDB(Process):
         return find("mariadbd") and find("mariadb-install-db")
 
     def _user(self):
-        return ["--user=root"] if os.getuid() == 0 else []
+        return ["--user=mysql"] if os.getuid() == 0 else []
 
     def command(self):
         return [
@@ -159,10 +168,7 @@ class PostgreSQL(Process):
     def __init__(self, folder, name="postgresql", initialise=True):
         super().__init__(folder, name)
         os.chmod(self.folder, 0o700)
-        if os.getuid() == 0:
-            os.chmod(folder, 0o755)
-            account = pwd.getpwnam("postgres")
-            os.chown(self.folder, account.pw_uid, account.pw_gid)
+        give(self.folder, "postgres")
         if initialise:
             self.run(
                 "initdb", "-D", self.folder, "-A", "trust", "-U", "images"

@@ -28,8 +28,8 @@ PROVIDERS = (
     "/usr/lib64/galera-4/libgalera_smm.so",
 )
 NODES = 3
-IMAGES = 6
-QUOTA = 60
+IMAGES = 10
+QUOTA = 100
 START = "import sys; from images_service.cmd import api; sys.exit(api.main())"
 TOKEN = base.TOKENS["member"]
 
@@ -176,7 +176,7 @@ class TestGalera(base.TestCase):
             key = f"w{writer}-{number}"
             port = self.ports[(writer + number) % NODES]
             self.write(port, image_id, key)
-            time.sleep(0.02)
+            time.sleep(0.05)
 
     def write(self, port, image_id, key):
         body = {"meta": {key: "x"}}
@@ -207,7 +207,8 @@ class TestGalera(base.TestCase):
         ]
         for writer in writers:
             writer.start()
-        time.sleep(4)
+        time.sleep(3)
+        self.assertLess(sum(map(len, self.acknowledged.values())), 900)
         self.nodes[2].kill()
         time.sleep(8)
         self.nodes[2].start()
