@@ -108,34 +108,33 @@ def _check(
     database: engine.Database, after: str, repair: bool
 ) -> tuple[list[str], str]:
     """Check the images after an id; return the wrong ones, and the last."""
-    page = (
-        sa.select(*listing.IMAGE_COLUMNS)
-        .where(images.c.id > after)
-        .order_by(images.c.id)
-        .limit(BATCH)
-    )
+    with database.writer.connect() as db:
+        ids = (
+            db.execute(
+                sa.select(images.c.id)
+                .where(images.c.id > after)
+                .order_by(images.c.id)
+                .limit(BATCH)
+            )
+            .scalars()
+            .all()
+        )
     wrong = []
     with database.writer.begin() as db:
         if repair:
             # The rows' locks first, as for every change.
-            ids = sa.select(images.c.id).where(images.c.id > after)
-            last = db.execute(
-                sa.select(
-                    sa.func.max(
-                        ids.order_by("id").limit(BATCH).subquery().c.id
-                    )
-                )
-            ).scalar()
             db.execute(
                 sa.update(images)
-                .where(images.c.id > after, images.c.id <= (last or after))
+                .where(images.c.id.in_(ids))
                 .values(generation=images.c.generation)
             )
-        found = [model.Image._make(row) for row in db.execute(page)]
-        ids_found = [image.id for image in found]
+        rows_found = db.execute(
+            sa.select(*listing.IMAGE_COLUMNS).where(images.c.id.in_(ids))
+        )
+        found = [model.Image._make(row) for row in rows_found]
         stored: dict[str, set[tuple[object, ...]]] = {}
         for row in db.execute(
-            sa.select(image_terms).where(image_terms.c.image_id.in_(ids_found))
+            sa.select(image_terms).where(image_terms.c.image_id.in_(ids))
         ).mappings():
             stored.setdefault(row["image_id"], set()).add(_key(dict(row)))
         for image in found:
@@ -151,7 +150,7 @@ def _check(
                     )
                 )
                 db.execute(sa.insert(image_terms), rows)
-    return wrong, ids_found[-1] if ids_found else ""
+    return wrong, ids[-1] if ids else ""
 
 
 def _key(row: dict[str, object]) -> tuple[object, ...]:

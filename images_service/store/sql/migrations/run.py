@@ -48,8 +48,8 @@ def version(database: engine.Database) -> str | None:
         return MigrationContext.configure(db).get_current_revision()
 
 
-def sync(database: engine.Database) -> None:
-    """Bring the database to the revision that the code expects.
+def sync(database: engine.Database, revision: str = "head") -> None:
+    """Bring the database to a revision, by default the one of the code.
 
     Harmless on a database that has it, and in several processes at once: each
     waits for the one before.
@@ -61,7 +61,7 @@ def sync(database: engine.Database) -> None:
         lock(db)
         config = _config()
         config.attributes["connection"] = db
-        alembic.command.upgrade(config, "head")
+        alembic.command.upgrade(config, revision)
 
 
 def lock(db: sa.Connection) -> None:

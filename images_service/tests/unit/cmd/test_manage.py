@@ -2,6 +2,7 @@
 import json
 import os
 
+from images_service.store.sql.migrations import run
 from images_service.tests import base
 
 
@@ -23,13 +24,14 @@ class TestDb(ManageTestCase):
     def test_sync_and_version(self):
         status, out, _ = self.manage("db", "version")
         self.assertEqual(
-            (1, "database: empty\nexpected: 0001\n"), (status, out)
+            (1, f"database: empty\nexpected: {run.head()}\n"), (status, out)
         )
         self.assertEqual(0, self.manage("db", "sync")[0])
         self.assertEqual(0, self.manage("db", "sync")[0])
         status, out, _ = self.manage("db", "version")
         self.assertEqual(
-            (0, "database: 0001\nexpected: 0001\n"), (status, out)
+            (0, f"database: {run.head()}\nexpected: {run.head()}\n"),
+            (status, out),
         )
 
     def test_no_database_is_configured(self):

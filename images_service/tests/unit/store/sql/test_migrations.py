@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import json
 import multiprocessing
 import os
 from unittest import mock
@@ -9,9 +10,14 @@ import sqlalchemy as sa
 
 from images_service import config
 from images_service import errors
+from images_service import glance
+from images_service import model
+from images_service.store.sql import bulk
 from images_service.store.sql import engine
 from images_service.store.sql import schema
+from images_service.store.sql import upkeep
 from images_service.store.sql.migrations import run
+from images_service.store.sql.store import SqlStore
 from images_service.tests import base
 
 
@@ -46,6 +52,22 @@ class TestMigrations(base.TestCase):
         run.sync(self.database)
         run.sync(self.database)
         self.assertEqual(run.head(), run.version(self.database))
+
+    def test_a_filled_database_keeps_what_it_has(self):
+        run.sync(self.database, "0001")
+        new = [glance.new_image(record, base.NOW) for record in base.records()]
+        with self.database.writer.begin() as db:
+            bulk.insert(db, new)
+        run.sync(self.database)
+        self.assertEqual(run.head(), run.version(self.database))
+        store = SqlStore(self.database)
+        for one in new:
+            if one.image.deleted_at is None:
+                viewer = model.Viewer(one.image.owner)
+                image = store.get(one.image.id, viewer)
+                self.assertEqual(one.image.name, image.name)
+                self.assertEqual(one.metadata, json.loads(image.metadata))
+        self.assertEqual([], list(upkeep.check(self.database, repair=False)))
 
     def test_two_processes_at_once(self):
         connection = self.database.writer.url.render_as_string(
