@@ -74,7 +74,7 @@ def generate(count: int, projects: int, seed: int) -> Iterator[model.NewImage]:
         owner = int(projects * chance.random() ** 2)
         name = int(count ** (chance.random() ** 2))
         # In the order of a catalogue that grows, several at a time.
-        created = _START + _SPAN * (number // 3 * 3) / count
+        created = _START + _SPAN * (number // 3 * 3 / count)
         created = created.replace(microsecond=0)
         visibility = _choice(chance, _VISIBILITIES)
         status = _choice(chance, _STATUSES)

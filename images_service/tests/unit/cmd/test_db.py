@@ -152,6 +152,11 @@ class TestGenerate(DbTestCase):
         self.assertTrue(self.rows(schema.image_members))
         self.assertEqual(0, self.manage("db", "check")[0])
 
+    def test_times_grow_over_catalogues_of_any_size(self):
+        made = image_generate.generate(10**9, 5, 1)
+        first = [next(made).image.created_at for _ in range(100)]
+        self.assertEqual(sorted(first), first)
+
     def test_a_seed_makes_the_same(self):
         def made(seed):
             return list(image_generate.generate(50, 5, seed))
