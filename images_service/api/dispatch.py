@@ -122,8 +122,7 @@ class Application:
         route = match.methods[method]
         if minor > route.until:
             raise errors.NotFound
-        legacy = match.version == "v2"
-        schema = route.legacy_body if legacy else route.body
+        schema = route.legacy_body if match.version == "v2" else route.body
         body = self._body(environ, wanted=schema is not None)
         caller: context.RequestContext | None = environ.get(
             context.ENVIRON_KEY
@@ -139,7 +138,6 @@ class Application:
         req = Request(
             http=http,
             route=route,
-            legacy=legacy,
             caller=caller,
             viewer=viewer,
             links=self._links(root, match.version, project_id, caller),

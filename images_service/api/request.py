@@ -18,7 +18,6 @@ class Request:
     """What dispatch has found out about a request, in its order of checks.
 
     :param route: the row of ROUTES that it matches.
-    :param legacy: whether it came to ``/v2``.
     :param caller: who asks.
     :param viewer: whose eyes the store looks with.
     :param links: what links of the answer start with.
@@ -29,7 +28,6 @@ class Request:
 
     http: webob.Request
     route: routes.Route
-    legacy: bool
     caller: context.RequestContext
     viewer: model.Viewer
     links: views.Links

@@ -65,6 +65,19 @@ def database(backend):
             server.execute(sa.text(f"DROP DATABASE {name}{force}"))
 
 
+class OnBackend:
+    """Mixin of a test class that has a database of its own."""
+
+    backend: str
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        made = database(cls.backend)
+        cls.connection = made.__enter__()
+        cls.addClassCleanup(made.__exit__, None, None, None)
+
+
 @contextlib.contextmanager
 def _server(backend):
     engine = sa.create_engine(

@@ -16,18 +16,10 @@ from images_service.tests.unit.store.sql import test_store
 _OF_SQLITE = ("test_no_table_is_scanned_or_sorted",)
 
 
-class OnServer:
-    """Makes a database for the class, and empties it for each test."""
+class OnServer(backends.OnBackend):
+    """Empties the class's database for each test."""
 
-    backend: str
     keeps_tables = True
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        database = backends.database(cls.backend)
-        cls.connection = database.__enter__()
-        cls.addClassCleanup(database.__exit__, None, None, None)
 
     def setUp(self):
         self.addCleanup(self.empty)

@@ -360,18 +360,14 @@ def database_of(backend):
     return _databases[backend]
 
 
-class OnBackend:
-    backend: str
+class Modelled(backends.OnBackend):
     examples: int
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        url = backends.database(cls.backend)
-        connection = url.__enter__()
-        cls.addClassCleanup(url.__exit__, None, None, None)
         conf = config.load(["--config-file", os.devnull])
-        conf.set_override("connection", connection, group="database")
+        conf.set_override("connection", cls.connection, group="database")
         conf.set_override("sqlite_synchronous", False, group="database")
         database = engine.Database(conf)
         cls.addClassCleanup(database.dispose)
@@ -401,16 +397,16 @@ class OnBackend:
         self.check(few=1)
 
 
-class TestSqlite(OnBackend, unittest.TestCase):
+class TestSqlite(Modelled, unittest.TestCase):
     backend = "sqlite"
     examples = 60
 
 
-class TestMysql(OnBackend, unittest.TestCase):
+class TestMysql(Modelled, unittest.TestCase):
     backend = "mysql"
     examples = 30
 
 
-class TestPostgresql(OnBackend, unittest.TestCase):
+class TestPostgresql(Modelled, unittest.TestCase):
     backend = "postgresql"
     examples = 30

@@ -14,16 +14,7 @@ QUOTA = 128
 SECONDS_AT_MOST = 60
 
 
-class Races:
-    backend: str
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        database = backends.database(cls.backend)
-        cls.connection = database.__enter__()
-        cls.addClassCleanup(database.__exit__, None, None, None)
-
+class Races(backends.OnBackend):
     request = base.ApiTestCase.request
 
     def setUp(self):

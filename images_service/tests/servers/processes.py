@@ -83,8 +83,15 @@ class Process:
                 raise AssertionError(f"{self.folder}: it doesn't answer")
             time.sleep(0.1)
 
-    def answers(self):
+    def sql(self, statement):
         raise NotImplementedError
+
+    def answers(self):
+        try:
+            self.sql("SELECT 1")
+        except subprocess.CalledProcessError:
+            return False
+        return True
 
 
 class MariaDB(Process):
@@ -140,13 +147,6 @@ class MariaDB(Process):
             capture_output=True,
             text=True,
         ).stdout
-
-    def answers(self):
-        try:
-            self.sql("SELECT 1")
-        except subprocess.CalledProcessError:
-            return False
-        return True
 
     def create(self):
         """Make a database and return its URL."""
@@ -226,13 +226,6 @@ class PostgreSQL(Process):
             "-Atqc",
             statement,
         )
-
-    def answers(self):
-        try:
-            self.sql("SELECT 1")
-        except subprocess.CalledProcessError:
-            return False
-        return True
 
     def create(self):
         """Make a database and return its URL."""

@@ -110,26 +110,9 @@ class TestMigrations(base.TestCase):
             )
 
     def test_rows_are_images(self):
-        self.assertEqual(
-            schema.images.c.keys()[:15],
-            [
-                "id",
-                "name",
-                "status",
-                "visibility",
-                "owner",
-                "size",
-                "min_ram",
-                "min_disk",
-                "protected",
-                "os_hidden",
-                "created_at",
-                "updated_at",
-                "deleted_at",
-                "generation",
-                "metadata",
-            ],
-        )
+        fields = list(model.Image._fields)
+        columns = schema.images.c.keys()
+        self.assertEqual(fields, columns[: len(fields)])
 
     def test_other_databases_take_the_schema(self):
         for name in ("mysql", "mariadb", "postgresql"):
