@@ -47,10 +47,20 @@ _ENGINE_OPTIONS = (
 # What a connection's URL says unless it says otherwise: text beyond the Basic
 # Multilingual Plane, and no waiting for a server that doesn't answer.
 _PARAMETERS: Mapping[str, Mapping[str, str]] = {
+    "sqlite": {"timeout": "4"},
     "mysql": {"charset": "utf8mb4", "connect_timeout": "3"},
     "postgresql": {"connect_timeout": "3"},
 }
 
+
+# What is said to each new connection: no lock is waited for longer than a
+# caller waits, and SQLite's readers and its writer don't wait for each other.
+_ON_CONNECT: Mapping[str, str] = {
+    "sqlite": "PRAGMA journal_mode=WAL",
+    "mysql": "SET SESSION innodb_lock_wait_timeout = 4",
+    "mariadb": "SET SESSION innodb_lock_wait_timeout = 4",
+    "postgresql": "SET SESSION lock_timeout = '4s'",
+}
 
 # Failures that trying again later may heal.
 _SQLITE_PASSING = ("locked", "unable to open")
@@ -59,8 +69,9 @@ _SQLITE_PASSING = ("locked", "unable to open")
 _SQLSTATES_PASSING = frozenset({"08", "53", "55", "57"})
 # Too many connections, a Galera node that isn't ready, shutdown, no locks,
 # lock wait timeout, interrupted, read-only, lost or refused connections.
+_LOCK_WAIT_TIMEOUT = 1205
 _MYSQL_PASSING = frozenset(
-    {1040, 1047, 1053, 1205, 1206, 1290, 1317, 1836, 1927}
+    {1040, 1047, 1053, _LOCK_WAIT_TIMEOUT, 1206, 1290, 1317, 1836, 1927}
     | {2002, 2003, 2006, 2013, 2055, 4031}
 )
 
@@ -121,13 +132,18 @@ class Database:
 
 
 def _prepare(engine: sa.Engine) -> None:
-    """Make SQLite's readers and its writer not wait for each other."""
-    if engine.dialect.name != "sqlite":
+    """Say to each new connection how it is to behave."""
+    statement = _ON_CONNECT.get(engine.dialect.name)
+    if statement is None:
         return
 
     @sa.event.listens_for(engine, "connect")
-    def _set_journal_mode(connection: Any, _record: Any) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")
+    def _on_connect(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute(statement)
+        cursor.close()
+        # Where the driver has begun a transaction for it, end that.
+        connection.commit()
 
 
 @contextlib.contextmanager
@@ -177,6 +193,18 @@ def _passes(error: Exception) -> bool:
     return bool(cause and cause.args and cause.args[0] in _MYSQL_PASSING)
 
 
+def _is_deadlock(error: Exception) -> bool:
+    """Tell whether a transaction was the victim of another one's.
+
+    oslo.db calls a lock that MariaDB has waited for in vain a deadlock, too;
+    waiting for it again would keep the caller waiting.
+    """
+    if not isinstance(error, db_exc.DBDeadlock):
+        return False
+    cause = _cause(error)
+    return not (cause and cause.args and cause.args[0] == _LOCK_WAIT_TIMEOUT)
+
+
 def retried(function: Callable[P, R]) -> Callable[P, R]:
     """Decorate a method that writes: try again after a deadlock.
 
@@ -187,7 +215,7 @@ def retried(function: Callable[P, R]) -> Callable[P, R]:
         max_retries=5,
         retry_interval=0.05,
         max_retry_interval=1,
-        retry_on_deadlock=True,
+        exception_checker=_is_deadlock,
     )(function)
 
     @functools.wraps(function)

@@ -4,8 +4,13 @@
 import collections
 import random
 import threading
+import time
+
+import sqlalchemy as sa
 
 from images_service import app
+from images_service.store.sql import engine
+from images_service.store.sql import schema
 from images_service.tests import backends
 from images_service.tests import base
 
@@ -139,6 +144,25 @@ class Races(backends.OnBackend):
         self.assertLessEqual(set(answers[2:]), {200, 404})
         self.assertEqual(404, self.request("GET", self.path).status_int)
         self.assertEqual(404, self.post({"late": "x"})())
+
+    def test_a_lock_that_stays_is_a_503(self):
+        blocker = engine.Database(self.conf)
+        self.addCleanup(blocker.dispose)
+        with blocker.writer.begin() as db:
+            db.execute(
+                sa.update(schema.images)
+                .where(schema.images.c.id == self.image_id)
+                .values(generation=7)
+            )
+            start = time.monotonic()
+            response = self.request(
+                "POST", f"{self.path}/metadata", body={"metadata": {"a": "b"}}
+            )
+            took = time.monotonic() - start
+        self.assertEqual(503, response.status_int)
+        self.assertIn("Retry-After", response.headers)
+        self.assertLess(took, 5)
+        self.assertEqual(200, self.post({"a": "b"})())
 
     def test_one_of_many_wins_with_if_match(self):
         body = {"metadata": {"a": "b"}}
