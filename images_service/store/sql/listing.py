@@ -139,20 +139,7 @@ def _rows(shape: Shape, number: int) -> sa.Select[Any]:
     """Return when and which images a set yields, cut to the page's length."""
     one = shape.sets[number]
     few_changes = bool(shape.few_changes) and shape.few_changes[number]
-    first = 0
-    source: sa.FromClause
-    if few_changes:
-        source, scope = _changed(one), []
-    elif shape.terms and (shape.few_shared or not one.shared):
-        source, first = image_terms, 1
-        scope = [
-            image_terms.c.digest == _digest(0),
-            *_scope(image_terms.c, one),
-        ]
-    elif one.shared:
-        source, scope = image_members, _shared_scope(one)
-    else:
-        source, scope = images, _scope(images.c, one)
+    source, scope, first = _source(shape, one, few_changes=few_changes)
     image_id = source.c.id if source is images else source.c.image_id
     created_at = source.c.created_at
     if one.shared and source is not image_members:
@@ -182,6 +169,23 @@ def _rows(shape: Shape, number: int) -> sa.Select[Any]:
     )
     # SQLite takes ORDER BY and LIMIT in a part of a union only inside FROM.
     return sa.select(*rows.c)
+
+
+def _source(
+    shape: Shape, one: Set, *, few_changes: bool
+) -> tuple[sa.FromClause, list[sa.ColumnElement[bool]], int]:
+    """Return what a set is read from, its condition, and the terms it covers.
+
+    :returns: the number is that of the first term which is left to look up.
+    """
+    if few_changes:
+        return _changed(one), [], 0
+    if shape.terms and (shape.few_shared or not one.shared):
+        leading = image_terms.c.digest == _digest(0)
+        return image_terms, [leading, *_scope(image_terms.c, one)], 1
+    if one.shared:
+        return image_members, _shared_scope(one), 0
+    return images, _scope(images.c, one), 0
 
 
 def _scope(
