@@ -45,7 +45,10 @@ class Policy:
         self._conf = conf
         self._lock = threading.Lock()
         self._looked = time.monotonic()
-        paths = self._paths(required=True)
+        # A file that was there at the start is the one, also while it is not
+        # there: another one must not take its place and open what it closes.
+        self._main = self._main_file(required=True)
+        paths = self._paths()
         self._seen = files.fingerprint(paths)
         self._snapshot = Snapshot(conf, paths)
         # Why the files as they are now are not in force, None if they are.
@@ -62,13 +65,18 @@ class Policy:
             self._look()
         return self._snapshot.allows(rule, caller, target)
 
+    @property
+    def sources(self) -> Mapping[str, tuple[str, str]]:
+        """The rules in force: name -> (file or ``default``, text)."""
+        return self._snapshot.sources
+
     def _look(self) -> None:
         """Put new rules in force if the files have changed."""
         # One thread looks; the others go on with the rules there are.
         if not self._lock.acquire(blocking=False):
             return
         try:
-            paths = self._paths(required=False)
+            paths = self._paths()
             found = files.fingerprint(paths)
             if found != self._seen:
                 self._take(paths, found)
@@ -92,20 +100,20 @@ class Policy:
         self.problem = None
         LOG.info("New policy is in force: %s", ", ".join(paths))
 
-    def _paths(self, *, required: bool) -> list[str]:
-        """Return the policy files; of a rule in several the last one counts.
-
-        :param required: whether a file that is named must be there.
-        """
-        options = self._conf.oslo_policy
-        paths = [self._main_file(required=required)]
-        for name in options.policy_dirs:
+    def _paths(self) -> list[str]:
+        """Return the policy files, of which later ones win."""
+        paths = [self._main or self._main_file(required=False)]
+        for name in self._conf.oslo_policy.policy_dirs:
             folder = self._conf.find_file(name)
             if folder is not None:
                 paths += files.in_folder(folder)
         return [path for path in paths if path is not None]
 
     def _main_file(self, *, required: bool) -> str | None:
+        """Return the path of the policy file, None where there is none.
+
+        :param required: refuse a name that is no file's, and two files.
+        """
         name: str = self._conf.oslo_policy.policy_file
         location = self._conf.get_location("policy_file", "oslo_policy")
         if location is not None and location.location in _NAMED:
