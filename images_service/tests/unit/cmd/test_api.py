@@ -53,6 +53,19 @@ class TestArguments(unittest.TestCase):
         self.assertIn("/no/such.conf", err.getvalue())
 
 
+class TestPolicyFile(base.TestCase):
+    def test_one_that_cannot_be_taken_is_named(self):
+        folder = self.make_folder()
+        base.configuration(folder, policy={"no such rule": "!"})
+        path = f"{folder}/images_service.conf"
+        with (
+            redirect_stderr(io.StringIO()) as err,
+            mock.patch("oslo_log.log.setup"),
+        ):
+            self.assertEqual(1, api.main(["--config-file", path]))
+        self.assertIn(f"{folder}/policy.json:1: ", err.getvalue())
+
+
 class TestHost(base.TestCase):
     def bound(self, strategy, *args):
         folder = self.make_folder()
