@@ -262,7 +262,7 @@ def why(examined, counts):
     A page takes as many rows of each set as it is long, and a probe counts so
     far and no further; where there are fewer, fewer are examined.
     """
-    full = max(examined) / 1.1
+    full = examined[-1] / 1.1
     if examined[0] >= full:
         return ""
     filled = next(
