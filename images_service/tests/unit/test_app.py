@@ -12,7 +12,13 @@ from images_service.tests import base
 class TestCreate(base.TestCase):
     def test_nothing_connects_before_the_first_request(self):
         conf = self.make_conf(connection="sqlite:////no/such/folder/db")
-        app.create(conf)
+        made = app.create(conf)
+        req = webob.Request.blank("/v2.1/")
+        self.assertEqual(200, req.get_response(made).status_int)
+        req = webob.Request.blank("/v2.1/images")
+        req.headers["X-Auth-Token"] = base.TOKENS["member"]
+        with self.assertLogs("images_service", "ERROR"):
+            self.assertEqual(503, req.get_response(made).status_int)
 
     def test_no_pipeline(self):
         conf = self.make_conf(api={"paste_config": "no-such.ini"})

@@ -536,8 +536,11 @@ class TestAdd(StoreTestCase):
         self.assertIndexed()
 
     def test_replace_brings_a_deleted_image_back(self):
-        self.add({"id": base.IDS["gone"]}, replace=True)
-        self.store.get(base.IDS["gone"], OWNER)
+        self.assertNotIn("back", self.names(OWNER))
+        self.add({"id": base.IDS["gone"], "name": "back"}, replace=True)
+        self.assertEqual("back", self.store.get(base.IDS["gone"], OWNER).name)
+        self.assertIn("back", self.names(OWNER))
+        self.assertIndexed()
 
     def test_replace_keeps_members_it_does_not_name(self):
         shared = {
