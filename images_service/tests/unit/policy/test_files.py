@@ -31,7 +31,7 @@ class TestRead(base.TestCase):
         for place, problem, text in (
             ("", "the file is empty", ""),
             ("", "the file is empty", " \n"),
-            (":3", "Expecting", '{\n"a": "x",\n}'),
+            (":3", "Expecting", '{\n"a": "x"\n"b": "y"}'),
             (":1", "Expecting", "{"),
             (":2", "rule a is null", '{\n"a": null}'),
             (":2", "rule a is not a string", '{\n  "a": 5}'),
