@@ -54,7 +54,6 @@ _ATTRIBUTES = frozenset(
         "properties",
     }
 )
-_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I | re.A)
 _LARGEST = 2**63 - 1
 _WHITE_SPACE = re.compile(r"\s*")
 
@@ -204,7 +203,7 @@ def _id(record: Mapping[str, Any]) -> str:
     value = record.get("id")
     if value is None:
         return str(uuid.uuid4())
-    if not isinstance(value, str) or not _UUID.fullmatch(value):
+    if not isinstance(value, str) or not model.IMAGE_ID.fullmatch(value):
         raise Refused(f"id is not a UUID: {value!r}")
     return value.lower()
 

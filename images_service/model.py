@@ -7,6 +7,7 @@ Plain values: they know no database, no HTTP and nothing else of this package.
 from collections.abc import Mapping
 import dataclasses
 import datetime
+import re
 from typing import NamedTuple
 
 # Stored status -> (status that the API shows, progress in percent).
@@ -21,6 +22,9 @@ STATUSES: Mapping[str, tuple[str, int]] = {
     "pending_delete": ("DELETED", 0),
     "deleted": ("DELETED", 0),
 }
+
+# What an image's id looks like, in any letter case.
+IMAGE_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I | re.A)
 
 VISIBILITIES = ("public", "private", "shared", "community")
 

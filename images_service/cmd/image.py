@@ -3,6 +3,7 @@
 
 import argparse
 from collections.abc import Iterator
+import itertools
 from typing import Any
 
 from cliff import lister
@@ -37,11 +38,11 @@ class List(DatabaseCommand, lister.Lister):
             ),
             _OPERATOR,
         )
+        limit = parsed_args.limit
+        wanted = itertools.count() if limit is None else range(limit)
         return _COLUMNS, (
             tuple(str(getattr(image, column)) for column in _COLUMNS)
-            for _, image in zip(
-                _numbers(parsed_args.limit), images, strict=False
-            )
+            for _, image in zip(wanted, images, strict=False)
         )
 
 
@@ -81,10 +82,3 @@ class Delete(DatabaseCommand):
         for image_id in parsed_args.id:
             image = store.get(image_id, _OPERATOR)
             store.delete(image.id)
-
-
-def _numbers(limit: int | None) -> Iterator[int]:
-    number = 0
-    while limit is None or number < limit:
-        yield number
-        number += 1

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 import dataclasses
 import functools
-import re
 from typing import Any
 
 from oslo_db import exception as db_exc
@@ -35,7 +34,6 @@ _STATEMENTS = 512
 # Images that one transaction of an import stores.
 _BATCH = 5000
 
-_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I | re.A)
 
 _PURGED = "An image with this id was purged; ids are never used again."
 
@@ -234,7 +232,7 @@ def _visible(
     viewer: model.Viewer,
 ) -> model.Image | None:
     """Return the image, if there is one that the viewer may see."""
-    if not _UUID.fullmatch(image_id):
+    if not model.IMAGE_ID.fullmatch(image_id):
         return None
     row = db.execute(
         statement,
