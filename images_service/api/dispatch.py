@@ -30,7 +30,6 @@ from images_service.api import versions
 from images_service.api import views
 from images_service.api.request import Request
 from images_service.policy import enforcer
-from images_service.policy import rules
 from images_service.store import base
 
 if TYPE_CHECKING:
@@ -227,10 +226,7 @@ class Application:
             )
         if not caller.project_id:
             raise errors.Forbidden("The token is not scoped to a project.")
-        admin = self._policy.allows(
-            rules.CONTEXT_IS_ADMIN, caller, {"project_id": caller.project_id}
-        )
-        return model.Viewer(caller.project_id, admin)
+        return model.Viewer(caller.project_id, self._policy.is_admin(caller))
 
     def _links(
         self,

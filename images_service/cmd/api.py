@@ -18,7 +18,7 @@ from oslo_log import log
 from images_service import app
 from images_service import config
 from images_service.cmd import demo
-from images_service.policy.files import PolicyFileError
+from images_service.watched import FileError
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
@@ -155,7 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with _demo(options) if options.demo else contextlib.nullcontext():
             _serve(options)
-    except (cfg.Error, PolicyFileError, OSError) as error:
+    except (cfg.Error, FileError, OSError) as error:
         print(f"images-service-api: {error}", file=sys.stderr)
         return 1
     return 0

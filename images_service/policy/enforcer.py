@@ -2,8 +2,6 @@
 """The one class that is asked whether an action is allowed."""
 
 from collections.abc import Mapping
-import threading
-import time
 from typing import Any
 
 from oslo_config import cfg
@@ -12,13 +10,15 @@ from oslo_log import log
 from images_service import config
 from images_service import context
 from images_service import model
+from images_service.policy import explanation
 from images_service.policy import files
+from images_service.policy import rules
 from images_service.policy.snapshot import Snapshot
+from images_service.watched import FileError
+from images_service.watched import Watched
 
 LOG = log.getLogger(__name__)
 
-# Seconds between two looks at the policy files.
-_INTERVAL = 1.0
 _NAMED = frozenset(
     {
         cfg.Locations.user,
@@ -28,31 +28,28 @@ _NAMED = frozenset(
     }
 )
 
+EVERYBODY = (
+    f"{rules.CONTEXT_IS_ADMIN} holds for everybody, so it makes nobody an "
+    "administrator. Name a role there."
+)
+
 
 class Policy:
     """Answers by the rules of the policy files, else by their defaults.
 
-    An edit is in force within two seconds, whatever the editor does to the
-    file. A file that can't be taken leaves the last good rules in force, and
-    is logged once.
+    An edit is in force within two seconds; see ``watched.Watched``.
 
     :param conf: its ``[oslo_policy]`` group names the files.
-    :raises files.PolicyFileError: a file that is named isn't there, or one of
-        the files can't be taken.
+    :raises FileError: a file that is named isn't there, or one of the files
+        can't be taken.
     """
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self._conf = conf
-        self._lock = threading.Lock()
-        self._looked = time.monotonic()
         # A file that was there at the start is the one, also while it is not
         # there: another one must not take its place and open what it closes.
-        self._main = self._main_file(required=True)
-        paths = self._paths()
-        self._seen = files.fingerprint(paths)
-        self._snapshot = Snapshot(conf, paths)
-        # Why the files as they are now are not in force, None if they are.
-        self.problem: str | None = None
+        self._main = main_file(conf, required=True)
+        self._rules = Watched("Policy", self._paths, self._load)
 
     def allows(
         self,
@@ -61,79 +58,78 @@ class Policy:
         target: Mapping[str, Any],
     ) -> bool:
         """Tell whether the caller may do what a rule is about."""
-        if time.monotonic() - self._looked >= _INTERVAL:
-            self._look()
-        return self._snapshot.allows(rule, caller, target)
+        return self._rules.value.allows(rule, caller, target)
+
+    def is_admin(self, caller: context.RequestContext) -> bool:
+        """Tell whether the caller sees the images of every project.
+
+        A rule that holds for everybody tells administrators from nobody, and
+        is most likely a mistake: what is private stays so.
+        """
+        snapshot = self._rules.value
+        return not snapshot.everybody_is_admin and snapshot.allows(
+            rules.CONTEXT_IS_ADMIN, caller, {"project_id": caller.project_id}
+        )
+
+    def explain(
+        self,
+        rule: str,
+        caller: context.RequestContext,
+        target: Mapping[str, Any],
+    ) -> explanation.Explanation:
+        """Tell why the caller may do what a rule is about, or may not."""
+        return self._rules.value.explain(rule, caller, target)
 
     @property
     def sources(self) -> Mapping[str, tuple[str, str]]:
         """The rules in force: name -> (file or ``default``, text)."""
-        return self._snapshot.sources
+        return self._rules.value.sources
 
-    def _look(self) -> None:
-        """Put new rules in force if the files have changed."""
-        # One thread looks; the others go on with the rules there are.
-        if not self._lock.acquire(blocking=False):
-            return
-        try:
-            paths = self._paths()
-            found = files.fingerprint(paths)
-            if found != self._seen:
-                self._take(paths, found)
-            self._looked = time.monotonic()
-        finally:
-            self._lock.release()
+    @property
+    def problem(self) -> str | None:
+        """Why the files as they are now are not in force, None if they are."""
+        return self._rules.problem
 
-    def _take(self, paths: list[str], found: tuple[object, ...]) -> None:
-        try:
-            snapshot = Snapshot(self._conf, paths)
-        except files.PolicyFileError as error:
-            self._seen = found
-            self.problem = str(error)
-            LOG.error("Policy stays as it was: %s", error)
-            return
-        if files.fingerprint(paths) != found:
-            # Written while it was read: look again the next time.
-            return
-        self._seen = found
-        self._snapshot = snapshot
-        self.problem = None
-        LOG.info("New policy is in force: %s", ", ".join(paths))
+    def _load(self, paths: list[str]) -> Snapshot:
+        snapshot = Snapshot(self._conf, paths)
+        if snapshot.everybody_is_admin:
+            LOG.warning(EVERYBODY)
+        return snapshot
 
     def _paths(self) -> list[str]:
         """Return the policy files, of which later ones win."""
-        paths = [self._main or self._main_file(required=False)]
+        paths = [self._main or main_file(self._conf, required=False)]
         for name in self._conf.oslo_policy.policy_dirs:
             folder = self._conf.find_file(name)
             if folder is not None:
                 paths += files.in_folder(folder)
         return [path for path in paths if path is not None]
 
-    def _main_file(self, *, required: bool) -> str | None:
-        """Return the path of the policy file, None where there is none.
 
-        :param required: refuse a name that is no file's, and two files.
-        """
-        name: str = self._conf.oslo_policy.policy_file
-        location = self._conf.get_location("policy_file", "oslo_policy")
-        if location is not None and location.location in _NAMED:
-            path = config.find_file(self._conf, name)
-            if path is None and required:
-                raise files.PolicyFileError(
-                    name, None, "there is no such file"
-                )
-            return path or name
-        own = {
-            suffix: self._conf.find_file(f"policy.{suffix}")
-            for suffix in ("json", "yaml")
-        }
-        if required and all(own.values()):
-            raise files.PolicyFileError(
-                f"{own['json']}, {own['yaml']}",
-                None,
-                "both are there; name one in [oslo_policy] policy_file",
-            )
-        return own["json"] or own["yaml"] or config.find_file(self._conf, name)
+def main_file(conf: cfg.ConfigOpts, *, required: bool) -> str | None:
+    """Return the path of the policy file, None where there is none.
+
+    :param required: refuse a name that is no file's, and two files.
+    :raises FileError: it is refused.
+    """
+    name: str = conf.oslo_policy.policy_file
+    location = conf.get_location("policy_file", "oslo_policy")
+    if location is not None and location.location in _NAMED:
+        path = config.find_file(conf, name)
+        if path is None and required:
+            raise FileError(name, None, "there is no such file")
+        return path or name
+    own = {
+        suffix: conf.find_file(f"policy.{suffix}")
+        for suffix in ("json", "yaml")
+    }
+    if required and all(own.values()):
+        raise FileError(
+            f"{own['json']}, {own['yaml']}",
+            None,
+            "both are there; name one in [oslo_policy] policy_file",
+        )
+    return own["json"] or own["yaml"] or config.find_file(conf, name)
 
 
 def target_of(image: model.Image) -> dict[str, Any]:

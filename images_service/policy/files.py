@@ -13,33 +13,24 @@ from typing import Any
 
 import yaml
 
-_REFERENCE = re.compile(r"\brule:([^\s()]+)")
-
-
-class PolicyFileError(Exception):
-    """A policy file can't be taken; the message names file, line and rule."""
-
-    def __init__(self, path: str, line: int | None, problem: str) -> None:
-        place = path if line is None else f"{path}:{line}"
-        super().__init__(f"{place}: {problem}")
+from images_service.watched import FileError
 
 
 def read(path: str) -> dict[str, str]:
     """Return the rules of a file, JSON or YAML, by name.
 
-    :raises PolicyFileError: the file can't be read, or isn't a map of names to
+    :raises FileError: the file can't be read, or isn't a map of names to
         rules.
     """
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             text = file.read()
     except (OSError, UnicodeError) as error:
-        raise PolicyFileError(path, None, str(error)) from error
+        raise FileError(path, None, str(error)) from error
     if not text.strip():
         # Most likely somebody is just writing it.
-        raise PolicyFileError(path, None, "the file is empty")
-    rules = dict(_checked(path, text, _pairs(path, text)))
-    return rules
+        raise FileError(path, None, "the file is empty")
+    return dict(_checked(path, text, _pairs(path, text)))
 
 
 def line_of(path: str, name: str) -> int | None:
@@ -51,11 +42,6 @@ def line_of(path: str, name: str) -> int | None:
         return None
 
 
-def references(rule: str) -> list[str]:
-    """Return the names of the rules that a rule refers to."""
-    return _REFERENCE.findall(rule)
-
-
 def _pairs(path: str, text: str) -> list[tuple[Any, Any]]:
     """Return names and rules as they stand there, those twice included."""
     # JSON is read as JSON: as YAML it could not be indented with tabs.
@@ -65,7 +51,7 @@ def _pairs(path: str, text: str) -> list[tuple[Any, Any]]:
         except (ValueError, RecursionError) as error:
             line = getattr(error, "lineno", None)
             message = getattr(error, "msg", str(error))
-            raise PolicyFileError(path, line, message) from error
+            raise FileError(path, line, message) from error
         return document if isinstance(document, list) else []
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -73,7 +59,7 @@ def _pairs(path: str, text: str) -> list[tuple[Any, Any]]:
         if node is None:
             return []
         if not isinstance(node, yaml.MappingNode):
-            raise PolicyFileError(path, 1, "not a map of names to rules")
+            raise FileError(path, 1, "not a map of names to rules")
         return [
             (
                 loader.construct_object(key, deep=True),
@@ -81,11 +67,12 @@ def _pairs(path: str, text: str) -> list[tuple[Any, Any]]:
             )
             for key, value in node.value
         ]
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # A ValueError is what PyYAML makes of a date that there isn't.
         mark = getattr(error, "problem_mark", None)
         line = None if mark is None else mark.line + 1
         problem = getattr(error, "problem", None) or str(error)
-        raise PolicyFileError(path, line, problem) from error
+        raise FileError(path, line, problem) from error
 
 
 def _checked(
@@ -94,22 +81,20 @@ def _checked(
     seen = set()
     for name, rule in pairs:
         if not isinstance(name, str):
-            raise PolicyFileError(path, None, f"{name!r} is no rule's name")
+            raise FileError(path, None, f"{name!r} is no rule's name")
         line = _line(text, name)
         if name in seen:
-            raise PolicyFileError(
-                path, line, f"rule {name} stands there twice"
-            )
+            raise FileError(path, line, f"rule {name} stands there twice")
         seen.add(name)
         if rule is None:
-            raise PolicyFileError(
+            raise FileError(
                 path,
                 line,
                 f"rule {name} is null, which would allow everybody; write "
                 '"" or "@" if that is meant, or leave the rule out',
             )
         if not isinstance(rule, str):
-            raise PolicyFileError(path, line, f"rule {name} is not a string")
+            raise FileError(path, line, f"rule {name} is not a string")
         yield name, rule
 
 
@@ -122,25 +107,6 @@ def _line(text: str, name: str) -> int | None:
     if found is None:
         return None
     return text.count("\n", 0, found.start("name")) + 1
-
-
-def fingerprint(paths: list[str]) -> tuple[object, ...]:
-    """Return what changes whenever one of some files does.
-
-    A folder stands for the files in it.  An older time of change is a change,
-    too: somebody has put an old file back.
-    """
-    prints: list[object] = []
-    for path in paths:
-        try:
-            status = os.stat(path)
-        except OSError:
-            prints.append((path, None))
-            continue
-        prints.append(
-            (path, status.st_ino, status.st_size, status.st_mtime_ns)
-        )
-    return tuple(prints)
 
 
 def in_folder(path: str) -> list[str]:

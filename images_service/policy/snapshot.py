@@ -2,21 +2,21 @@
 """All rules at one moment, and the decisions that were made by them."""
 
 from collections.abc import Mapping
-import re
 from typing import Any
 
 from oslo_config import cfg
 from oslo_policy import policy
 
 from images_service import context
+from images_service.policy import explanation
+from images_service.policy import expressions
 from images_service.policy import files
 from images_service.policy import rules
+from images_service.watched import FileError
 
 # Decisions that are remembered; then they are all forgotten.
 _DECISIONS = 10_000
-_ATTRIBUTE = re.compile(r"%\(([^)]*)\)s")
-# Checks that ask something outside may answer differently the next time.
-_REMOTE = re.compile(r"\bhttps?:")
+_MISSING = object()
 
 
 class Snapshot:
@@ -26,7 +26,7 @@ class Snapshot:
     ever made by half of an edit.
 
     :param paths: policy files, of which later ones win.
-    :raises files.PolicyFileError: one of them can't be taken.
+    :raises FileError: one of them can't be taken.
     """
 
     def __init__(self, conf: cfg.ConfigOpts, paths: list[str]) -> None:
@@ -38,23 +38,28 @@ class Snapshot:
         for path in paths:
             for name, text in files.read(path).items():
                 self.sources[name] = (path, text)
-        known = {default.name for default in defaults}
-        self._check_names(known)
+        self._rules = policy.Rules.from_dict(
+            {name: text for name, (_, text) in self.sources.items()}
+        )
+        self._check_texts()
+        self._check_names({default.name for default in defaults})
+        self._check_cycles()
         self._enforcer = policy.Enforcer(conf, use_conf=False)
         self._enforcer.suppress_default_change_warnings = True
         self._enforcer.register_defaults(defaults)
-        checks = policy.Rules.from_dict(
-            {name: text for name, (_, text) in self.sources.items()}
-        )
-        self._check_texts(checks)
-        self._enforcer.set_rules(checks, overwrite=True, use_conf=False)
-        self._check_cycles()
-        texts = [text for _, text in self.sources.values()]
-        # What of a target any rule looks at; nothing else can matter.
-        used = {name for text in texts for name in _ATTRIBUTE.findall(text)}
-        self._attributes = tuple(sorted(used))
-        self._remembers = not any(map(_REMOTE.search, texts))
+        self._enforcer.set_rules(self._rules, overwrite=True, use_conf=False)
+        # What of a target each rule looks at; nothing else of it can matter.
+        # None where an answer must not be remembered.
+        self._attributes = {
+            default.name: expressions.attributes(self._rules, default.name)
+            for default in defaults
+        }
         self._decisions: dict[Any, bool] = {}
+        nobody = context.RequestContext(overwrite=False)
+        admin = rules.CONTEXT_IS_ADMIN
+        self.everybody_is_admin = self._attributes[
+            admin
+        ] is not None and self.allows(admin, nobody, {})
 
     def allows(
         self,
@@ -67,7 +72,8 @@ class Snapshot:
         The same question has the same answer as long as the snapshot lives,
         and is remembered.
         """
-        if not self._remembers:
+        attributes = self._attributes[rule]
+        if attributes is None:
             return self._decide(rule, caller, target)
         question = (
             rule,
@@ -84,7 +90,7 @@ class Snapshot:
             caller.service_user_domain_id,
             caller.service_project_domain_id,
             tuple(caller.service_roles),
-            *[target.get(name, _MISSING) for name in self._attributes],
+            *[target.get(name, _MISSING) for name in attributes],
         )
         answer = self._decisions.get(question)
         if answer is None:
@@ -94,66 +100,70 @@ class Snapshot:
             self._decisions[question] = answer
         return answer
 
+    def explain(
+        self,
+        rule: str,
+        caller: context.RequestContext,
+        target: Mapping[str, Any],
+    ) -> explanation.Explanation:
+        """Tell why a rule allows a caller something, or doesn't."""
+        return explanation.explain(self._enforcer, rule, caller, target)
+
     def _decide(
         self,
         rule: str,
         caller: context.RequestContext,
         target: Mapping[str, Any],
     ) -> bool:
-        try:
-            return bool(
-                self._enforcer.authorize(
-                    rule, dict(target), caller.to_policy_values()
-                )
+        return bool(
+            self._enforcer.authorize(
+                rule, dict(target), caller.to_policy_values()
             )
-        except policy.InvalidScope:
-            return False
+        )
 
-    def _check_names(self, known: set[str]) -> None:
-        """Refuse rules that lock nothing, and references to none."""
-        used = set(known)
-        for name, (path, text) in self.sources.items():
-            for reference in files.references(text):
-                used.add(reference)
-                if reference not in self.sources:
-                    raise files.PolicyFileError(
-                        path,
-                        files.line_of(path, name),
-                        f"rule {name} refers to {reference}, which is not "
-                        "defined",
-                    )
-        for name, (path, _) in self.sources.items():
-            if name not in used:
-                raise files.PolicyFileError(
-                    path,
-                    files.line_of(path, name),
-                    f"rule {name} is unknown: no action is called so, and no "
-                    "rule refers to it",
-                )
-
-    def _check_texts(self, checks: policy.Rules) -> None:
+    def _check_texts(self) -> None:
         """Refuse rules that oslo.policy takes for "nobody" in its despair."""
-        for name, (path, text) in self.sources.items():
-            if str(checks[name]) == "!" and text.strip("() ") != "!":
-                raise files.PolicyFileError(
-                    path,
-                    files.line_of(path, name),
-                    f"rule {name} can't be understood: {text!r}",
+        for name, (_, text) in self.sources.items():
+            if str(self._rules[name]) == "!" and text.strip("() ") != "!":
+                raise self._wrong(name, f"can't be understood: {text!r}")
+
+    def _check_names(self, actions: set[str]) -> None:
+        """Refuse rules that lock nothing, and references to none."""
+        used = set(actions)
+        for name, check in self._rules.items():
+            for reference in expressions.references(check):
+                used.add(reference)
+                if reference not in self._rules:
+                    raise self._wrong(
+                        name, f"refers to {reference}, which is not defined"
+                    )
+        for name in self._rules:
+            if name not in used:
+                raise self._wrong(
+                    name,
+                    "is unknown: no action is called so, and no rule refers "
+                    "to it",
                 )
 
     def _check_cycles(self) -> None:
         """Refuse rules that refer to themselves, in however many steps."""
         try:
-            self._enforcer.check_rules(raise_on_violation=True)
-        except policy.InvalidDefinitionError as error:
-            for name, (path, _) in self.sources.items():
-                if name in str(error):
-                    raise files.PolicyFileError(
-                        path,
-                        files.line_of(path, name),
-                        f"rule {name} refers to itself",
-                    ) from error
-            raise
+            way = expressions.cycle(self._rules)
+        except RecursionError:
+            raise self._wrong(
+                next(reversed(self.sources)),
+                "is one of too many that refer to each other in a row",
+            ) from None
+        if way:
+            # One that stands in a file can be mended there.
+            name = next(
+                name for name in way if self.sources[name][0] != "default"
+            )
+            raise self._wrong(name, f"refers to itself: {' → '.join(way)}")
 
-
-_MISSING = object()
+    def _wrong(self, name: str, problem: str) -> FileError:
+        """Return the error that says what is wrong with a rule, and where."""
+        path, _ = self.sources[name]
+        return FileError(
+            path, files.line_of(path, name), f"rule {name} {problem}"
+        )

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+import unittest
+
+from oslo_policy import policy
+
+from images_service.policy import expressions
+
+RULES = policy.Rules.from_dict(
+    {
+        "plain": "role:a and (user_id:%(user_id)s or not @)",
+        "deep": "not (rule:plain or 'x':%(visibility)s)",
+        "role": "role:%(status)s",
+        "odd": "user_id:%(image_id)20r",
+        "remote": "role:a or (rule:asks and role:b)",
+        "asks": "not https://policy.example/",
+        "nothing": "",
+    }
+)
+
+
+class TestExpressions(unittest.TestCase):
+    def test_conditions(self):
+        self.assertEqual(
+            ["role:a", "user_id:%(user_id)s", "@"],
+            [str(c) for c in expressions.conditions(RULES["plain"])],
+        )
+        self.assertEqual(
+            ["'x':%(visibility)s", "role:a", "user_id:%(user_id)s", "@"],
+            [str(c) for c in expressions.expanded(RULES, "deep")],
+        )
+
+    def test_references(self):
+        for name, expected in (("plain", []), ("deep", ["plain"])):
+            found = expressions.references(RULES[name])
+            self.assertEqual(expected, found)
+
+    def test_attributes(self):
+        for name, expected in (
+            ("plain", ("user_id",)),
+            ("deep", ("user_id", "visibility")),
+            ("role", ("status",)),
+            ("odd", ("image_id",)),
+            ("nothing", ()),
+            ("remote", None),
+            ("asks", None),
+        ):
+            with self.subTest(rule=name):
+                self.assertEqual(expected, expressions.attributes(RULES, name))
+
+    def test_rules_that_are_referred_to_again_and_again(self):
+        texts = {f"{n}": f"rule:{n + 1} or rule:{n + 1}" for n in range(90)}
+        rules = policy.Rules.from_dict({**texts, "90": "@"})
+        self.assertEqual(
+            ["@"], list(map(str, expressions.expanded(rules, "0")))
+        )
+        self.assertEqual([], expressions.cycle(rules))
+        with self.assertRaises(RecursionError):
+            expressions.cycle(
+                policy.Rules.from_dict(
+                    {f"{n}": f"rule:{n + 1}" for n in range(102)}
+                )
+            )
+
+    def test_cycles(self):
+        self.assertEqual([], expressions.cycle(RULES))
+        for texts, way in (
+            ({"a": "rule:a"}, ["a", "a"]),
+            ({"a": "rule:b", "b": "not rule:a"}, ["a", "b", "a"]),
+            (
+                {"a": "rule:b", "b": "@ and (! or rule:c)", "c": "rule:b"},
+                ["b", "c", "b"],
+            ),
+            # Two ways to one rule are no cycle.
+            ({"a": "rule:b or rule:c", "b": "rule:c", "c": "@"}, []),
+            ({"a": "rule:none"}, []),
+        ):
+            with self.subTest(texts=texts):
+                found = policy.Rules.from_dict(texts)
+                self.assertEqual(way, expressions.cycle(found))
