@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from oslo_config import cfg
 from oslo_log import log
-import oslo_middleware
 from paste.deploy import loadwsgi
 
 from images_service import config
 from images_service.api import dispatch
+from images_service.middleware.health import Healthcheck
 from images_service.middleware.standard import CONF
 from images_service.policy import enforcer
 from images_service.store import base
@@ -88,7 +88,8 @@ def root_factory(
     for filter_name in reversed(filters):
         wrap = loader.get_filter(filter_name, global_conf=global_conf)
         application = wrap(application)
-    return Root(public, application, global_conf[CONF])
+    health = Healthcheck(global_conf[CONF], global_conf[_POLICY])
+    return Root(public, application, health)
 
 
 class Root:
@@ -98,17 +99,18 @@ class Root:
 
     :param public: the API without authentication.
     :param application: the API behind it.
+    :param health: answers ``/healthcheck``.
     """
 
     def __init__(
         self,
         public: "WSGIApplication",
         application: "WSGIApplication",
-        conf: cfg.ConfigOpts,
+        health: "WSGIApplication",
     ) -> None:
         self._public = public
         self._application = application
-        self._healthcheck = oslo_middleware.Healthcheck(None, conf)
+        self._health = health
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
@@ -116,10 +118,7 @@ class Root:
         """Answer a request."""
         path: str = environ.get("PATH_INFO", "")
         if path == "/healthcheck":
-            answer: Iterable[bytes] = self._healthcheck(
-                environ, start_response
-            )
-            return answer
+            return self._health(environ, start_response)
         version, _, rest = path.strip("/").partition("/")
         if version not in ("v2", "v2.1") or _is_document(rest, path):
             return self._public(environ, start_response)

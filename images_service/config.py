@@ -16,6 +16,7 @@ from oslo_middleware import basic_auth
 from oslo_middleware import cors
 from oslo_middleware import http_proxy_to_wsgi
 from oslo_middleware import sizelimit
+from oslo_middleware.healthcheck import opts as health_options
 from oslo_policy import opts as policy_options
 
 PROJECT = "images_service"
@@ -96,6 +97,7 @@ _GROUPS: dict[str, Sequence[cfg.Opt]] = {
         *sizelimit.OPTS,
     ],
     "cors": cors.CORS_OPTS,
+    "healthcheck": health_options.HEALTHCHECK_OPTS,
 }
 
 _EXPOSED_HEADERS = [
@@ -154,6 +156,7 @@ def new() -> cfg.ConfigOpts:
     db_options.set_defaults(conf, max_overflow=5, pool_timeout=4)
     conf.set_default("max_retries", 0, group="database")
     policy_options.set_defaults(conf, policy_file="policy.json")
+    conf.set_default("backends", ["images_service_policy"], "healthcheck")
     return conf
 
 

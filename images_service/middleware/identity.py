@@ -8,19 +8,19 @@ a client says of itself in headers counts nowhere.
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
+import functools
 from http import HTTPStatus
-import json
 from typing import Any
 from typing import TYPE_CHECKING
 
-from oslo_config import cfg
 from oslo_log import log
 from oslo_middleware import basic_auth
+import webob.exc
 
-from images_service import config
 from images_service import errors
 from images_service.context import ENVIRON_KEY
 from images_service.context import RequestContext
+from images_service.middleware import users
 from images_service.middleware.standard import CONF
 
 if TYPE_CHECKING:
@@ -88,9 +88,10 @@ def http_basic(
     global_conf: Mapping[str, Any], **_local: str
 ) -> Callable[["WSGIApplication"], Identity]:
     """Look users up in an htpasswd file, and their projects in a map."""
-    users = _Users(global_conf[CONF])
+    known = users.Users(global_conf[CONF])
+    identify = functools.partial(_from_password, known)
     challenge = 'Basic realm="images_service"'
-    return lambda app: Identity(app, users.identify, challenge)
+    return lambda app: Identity(app, identify, challenge)
 
 
 def _from_auth_token(environ: "WSGIEnvironment") -> RequestContext | None:
@@ -121,68 +122,22 @@ def _from_token(environ: "WSGIEnvironment") -> RequestContext | None:
     )
 
 
-class _Users:
-    """The htpasswd file and the map, looked for beside the configuration.
-
-    :raises oslo_config.cfg.ConfigFilesNotFoundError: one is missing.
-    :raises oslo_config.cfg.ConfigFileValueError: the map is no such map.
-    """
-
-    def __init__(self, conf: cfg.ConfigOpts) -> None:
-        self._passwords = _found(
-            conf, conf.oslo_middleware.http_basic_auth_user_file
-        )
-        basic_auth.validate_auth_file(self._passwords)
-        path = _found(conf, conf.http_basic.user_map)
-        with open(path, encoding="utf-8") as file:
-            try:
-                self._users = _checked(json.load(file))
-            except ValueError as error:
-                raise cfg.ConfigFileValueError(f"{path}: {error}") from error
-
-    def identify(self, environ: "WSGIEnvironment") -> RequestContext | None:
-        """Return the caller, None where user or password is wrong."""
-        try:
-            credentials = basic_auth.parse_header(environ)
-            name, password = basic_auth.parse_token(credentials)
-            basic_auth.authenticate(self._passwords, name, password)
-            user = self._users[name]
-        except Exception as error:
-            # Whatever a client sends for a password, it isn't one.  The text
-            # of the error may hold parts of it.
-            LOG.info("HTTP basic authentication failed: %s", type(error))
-            return None
-        return RequestContext.of_environ(
-            environ,
-            user_id=name,
-            user_name=name,
-            project_id=user["project_id"],
-            roles=user["roles"],
-        )
-
-
-def _found(conf: cfg.ConfigOpts, name: str) -> str:
-    path = config.find_file(conf, name)
-    if path is None:
-        raise cfg.ConfigFilesNotFoundError([name])
-    return path
-
-
-def _checked(users: Any) -> dict[str, dict[str, Any]]:
-    """Return the map of users, or say what is wrong with it.
-
-    :raises ValueError: it isn't a map of users.
-    """
-    if not isinstance(users, dict):
-        raise ValueError("not a JSON object of users")
-    for name, user in users.items():
-        if (
-            not isinstance(user, dict)
-            or not isinstance(user.get("project_id"), str)
-            or not isinstance(user.get("roles"), list)
-            or not all(isinstance(role, str) for role in user["roles"])
-        ):
-            raise ValueError(
-                f"user {name!r} needs a project_id and a list of roles"
-            )
-    return users
+def _from_password(
+    known: users.Users, environ: "WSGIEnvironment"
+) -> RequestContext | None:
+    try:
+        credentials = basic_auth.parse_header(environ)
+        name, password = basic_auth.parse_token(credentials)
+    except webob.exc.HTTPException:
+        # Its text may hold parts of a password.
+        return None
+    grant = known.grant(name, password)
+    if grant is None:
+        return None
+    return RequestContext.of_environ(
+        environ,
+        user_id=name,
+        user_name=name,
+        project_id=grant.project_id,
+        roles=grant.roles,
+    )

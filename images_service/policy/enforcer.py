@@ -2,10 +2,10 @@
 """The one class that is asked whether an action is allowed."""
 
 from collections.abc import Mapping
+import functools
 from typing import Any
 
 from oslo_config import cfg
-from oslo_log import log
 
 from images_service import config
 from images_service import context
@@ -17,8 +17,6 @@ from images_service.policy.snapshot import Snapshot
 from images_service.watched import FileError
 from images_service.watched import Watched
 
-LOG = log.getLogger(__name__)
-
 _NAMED = frozenset(
     {
         cfg.Locations.user,
@@ -26,11 +24,6 @@ _NAMED = frozenset(
         cfg.Locations.environment,
         cfg.Locations.set_override,
     }
-)
-
-EVERYBODY = (
-    f"{rules.CONTEXT_IS_ADMIN} holds for everybody, so it makes nobody an "
-    "administrator. Name a role there."
 )
 
 
@@ -49,7 +42,8 @@ class Policy:
         # A file that was there at the start is the one, also while it is not
         # there: another one must not take its place and open what it closes.
         self._main = main_file(conf, required=True)
-        self._rules = Watched("Policy", self._paths, self._load)
+        load = functools.partial(Snapshot, conf)
+        self._rules = Watched("Policy", self._paths, load)
 
     def allows(
         self,
@@ -81,6 +75,11 @@ class Policy:
         return self._rules.value.explain(rule, caller, target)
 
     @property
+    def everybody_is_admin(self) -> bool:
+        """Whether the rule for administrators holds for everybody."""
+        return self._rules.value.everybody_is_admin
+
+    @property
     def sources(self) -> Mapping[str, tuple[str, str]]:
         """The rules in force: name -> (file or ``default``, text)."""
         return self._rules.value.sources
@@ -89,12 +88,6 @@ class Policy:
     def problem(self) -> str | None:
         """Why the files as they are now are not in force, None if they are."""
         return self._rules.problem
-
-    def _load(self, paths: list[str]) -> Snapshot:
-        snapshot = Snapshot(self._conf, paths)
-        if snapshot.everybody_is_admin:
-            LOG.warning(EVERYBODY)
-        return snapshot
 
     def _paths(self) -> list[str]:
         """Return the policy files, of which later ones win."""

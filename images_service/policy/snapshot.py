@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from oslo_config import cfg
+from oslo_log import log
 from oslo_policy import policy
 
 from images_service import context
@@ -14,6 +15,12 @@ from images_service.policy import files
 from images_service.policy import rules
 from images_service.watched import FileError
 
+LOG = log.getLogger(__name__)
+
+EVERYBODY = (
+    f"{rules.CONTEXT_IS_ADMIN} holds for everybody, so it makes nobody an "
+    "administrator. Name a role there."
+)
 # Decisions that are remembered; then they are all forgotten.
 _DECISIONS = 10_000
 _MISSING = object()
@@ -35,9 +42,11 @@ class Snapshot:
         defaults = rules.list_rules()
         for default in defaults:
             self.sources[default.name] = ("default", default.check_str)
+        self._lines: dict[str, int | None] = {}
         for path in paths:
-            for name, text in files.read(path).items():
+            for name, (line, text) in files.read(path).items():
                 self.sources[name] = (path, text)
+                self._lines[name] = line
         self._rules = policy.Rules.from_dict(
             {name: text for name, (_, text) in self.sources.items()}
         )
@@ -57,9 +66,10 @@ class Snapshot:
         self._decisions: dict[Any, bool] = {}
         nobody = context.RequestContext(overwrite=False)
         admin = rules.CONTEXT_IS_ADMIN
-        self.everybody_is_admin = self._attributes[
-            admin
-        ] is not None and self.allows(admin, nobody, {})
+        known = self._attributes[admin] is not None
+        self.everybody_is_admin = known and self.allows(admin, nobody, {})
+        if self.everybody_is_admin:
+            LOG.warning(EVERYBODY)
 
     def allows(
         self,
@@ -164,6 +174,4 @@ class Snapshot:
     def _wrong(self, name: str, problem: str) -> FileError:
         """Return the error that says what is wrong with a rule, and where."""
         path, _ = self.sources[name]
-        return FileError(
-            path, files.line_of(path, name), f"rule {name} {problem}"
-        )
+        return FileError(path, self._lines.get(name), f"rule {name} {problem}")

@@ -56,12 +56,6 @@ class TestRoot(base.ApiTestCase):
                     self.request("GET", path, token=None), 401, "unauthorized"
                 )
 
-    def test_healthcheck(self):
-        for method in ("GET", "HEAD"):
-            req = webob.Request.blank("/healthcheck", method=method)
-            response = req.get_response(self.app)
-            self.assertIn(response.status_int, (200, 204))
-
     def test_request_ids(self):
         response = self.request("GET", "/images")
         request_id = response.headers["x-openstack-request-id"]

@@ -5,7 +5,6 @@ import os
 import unittest
 
 import bcrypt
-from oslo_config import cfg
 import webob
 
 from images_service import context
@@ -182,17 +181,3 @@ class TestHttpBasic(base.TestCase):
                     'Basic realm="images_service"',
                     response.headers["WWW-Authenticate"],
                 )
-
-    def test_files_that_are_missing_or_wrong(self):
-        for text in ("{", "[]", '{"a": {}}', '{"a": {"project_id": "p"}}'):
-            self.write("http-basic-users.json", text)
-            with (
-                self.subTest(text=text),
-                self.assertRaisesRegex(
-                    cfg.ConfigFileValueError, "http-basic-users.json"
-                ),
-            ):
-                self.caller(None)
-        os.unlink(os.path.join(self.folder, "http-basic-users.json"))
-        with self.assertRaises(cfg.ConfigFilesNotFoundError):
-            self.caller(None)

@@ -14,7 +14,9 @@ class TestRead(base.TestCase):
     def read(self, text):
         with open(self.path, "w", encoding="utf-8") as file:
             file.write(text)
-        return files.read(self.path)
+        return {
+            name: entry.value for name, entry in files.read(self.path).items()
+        }
 
     def test_both_formats(self):
         for text in (
@@ -45,7 +47,7 @@ class TestRead(base.TestCase):
             (":1", "not a map", "- a\n"),
             (":2", "", "a: x\n b: : y\n"),
             ("", "month must be", "a: 2026-99-99\n"),
-            ("", "is no rule's name", "5: x\n"),
+            ("", "is no name", "5: x\n"),
         ):
             with self.subTest(text=text):
                 with self.assertRaises(FileError) as caught:
