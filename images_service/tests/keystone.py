@@ -18,9 +18,10 @@ SERVICE = "the-middleware-itself"
 EXPIRES = "2099-01-01T00:00:00.000000Z"
 
 
-def token_document(user_id, project_id, roles, **catalog):
+def token_document(user_id, project_id, roles, *, system=False, **catalog):
     """Return what Keystone says of a token.
 
+    :param system: for the whole system, where it is for no project.
     :param catalog: type of a service -> its URL.
     """
     domain = {"id": "default", "name": "Default"}
@@ -31,6 +32,9 @@ def token_document(user_id, project_id, roles, **catalog):
         "audit_ids": ["x"],
         "user": {"id": user_id, "name": user_id, "domain": domain},
     }
+    if system:
+        token["system"] = {"all": True}
+        token["roles"] = [{"id": role, "name": role} for role in roles]
     if project_id is not None:
         token["project"] = {
             "id": project_id,
