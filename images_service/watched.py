@@ -16,8 +16,10 @@ T = TypeVar("T")
 
 # Seconds between two looks at the files.
 _INTERVAL = 1.0
-# Seconds after which what was written is taken to be all of it.
+# Seconds after which what was written is taken to be all of it, and for how
+# long a file is waited for that never rests.
 _SETTLED = 0.1
+_PATIENCE = 0.5
 
 # Path, inode, size and time of change in nanoseconds; a path alone where there
 # is no such file.
@@ -58,6 +60,8 @@ class Watched(Generic[T]):
         self._load = load
         self._lock = threading.Lock()
         self._looked = time.monotonic()
+        # When a change was noticed that has not been taken yet.
+        self._noticed: float | None = None
         found = paths()
         self._seen = fingerprint(found)
         self._value = load(found)
@@ -85,13 +89,16 @@ class Watched(Generic[T]):
         try:
             paths = self._paths()
             found = fingerprint(paths)
-            self._looked = time.monotonic()
+            self._looked = now = time.monotonic()
             if found == self._seen:
+                self._noticed = None
                 return
-            if _is_fresh(found):
+            self._noticed = self._noticed or now
+            if _is_fresh(found) and now - self._noticed < _PATIENCE:
                 # Half of a file may be a good file, too: look again soon.
                 self._looked -= _INTERVAL - _SETTLED
             else:
+                self._noticed = None
                 self._take(paths, found)
         finally:
             self._lock.release()

@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Database servers as processes of the tests: own data, own ports, loopback.
+"""Servers as processes of the tests: own data, own ports, loopback.
 
 What is started here is ended here, by its process id.
 """
 
 import glob
+import grp
+import http.client
 import os
 import pwd
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 SECONDS_TO_START = 60
+START = "import sys; from images_service.cmd import api; sys.exit(api.main())"
 
 
 def free_port():
@@ -43,22 +47,32 @@ def give(folder, name):
 
 
 class Process:
-    """A server that can be killed and started again."""
+    """A server that can be killed and started again.
+
+    :param name: of its own folder, in a folder that it may share.
+    """
+
+    cwd: str | None = None
+    environ: dict[str, str] = {}
 
     def __init__(self, folder, name):
         self.folder = os.path.join(folder, name)
         os.makedirs(self.folder)
         self.port = free_port()
+        self.log = os.path.join(folder, f"log-{name}-{self.port}")
         self.process = None
 
     def command(self):
         raise NotImplementedError
 
     def start(self, *more):
-        log = os.path.join(os.path.dirname(self.folder), "log")
-        with open(f"{log}-{self.port}", "ab") as output:
+        with open(self.log, "ab") as output:
             self.process = subprocess.Popen(
-                [*self.command(), *more], stdout=output, stderr=output
+                [*self.command(), *more],
+                stdout=output,
+                stderr=output,
+                cwd=self.cwd,
+                env={**os.environ, **self.environ},
             )
 
     def kill(self):
@@ -78,10 +92,22 @@ class Process:
         deadline = time.monotonic() + SECONDS_TO_START
         while not self.answers():
             if self.process.poll() is not None:
-                raise AssertionError(f"{self.folder}: the server has ended")
+                raise AssertionError(f"It has ended: {self.last_words()}")
             if time.monotonic() > deadline:
-                raise AssertionError(f"{self.folder}: it doesn't answer")
+                raise AssertionError(f"No answer: {self.last_words()}")
             time.sleep(0.1)
+
+    def last_words(self):
+        """Return the end of its log."""
+        with open(self.log, encoding="utf-8", errors="replace") as log:
+            return "".join(log.readlines()[-20:])
+
+    def answers(self):
+        raise NotImplementedError
+
+
+class Database(Process):
+    """A server that takes SQL."""
 
     def sql(self, statement):
         raise NotImplementedError
@@ -94,7 +120,146 @@ class Process:
         return True
 
 
-class MariaDB(Process):
+class HTTPServer(Process):
+    """A server that answers GET / without a token."""
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def answers(self):
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.port, timeout=30
+        )
+        try:
+            connection.request("GET", "/")
+            return connection.getresponse().status < 500
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+
+class Api(HTTPServer):
+    """images-service-api.
+
+    :param name: of its folder, which holds ``images_service.conf``.
+    """
+
+    def __init__(self, folder, name="api", *, workers=1, threads=4):
+        super().__init__(folder, name)
+        self._sizes = ("--workers", str(workers), "--threads", str(threads))
+
+    def command(self):
+        return [
+            *(sys.executable, "-c", START, *self._sizes),
+            *("--host", "127.0.0.1", "--port", str(self.port)),
+            *("--config-file", f"{self.folder}/images_service.conf"),
+        ]
+
+
+class Memcached(Process):
+    """A memcached; it forgets everything when it ends."""
+
+    def __init__(self, folder, name="memcached"):
+        super().__init__(folder, name)
+
+    @staticmethod
+    def installed():
+        return find("memcached")
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.port}"
+
+    def command(self):
+        user = ["-u", "nobody"] if os.getuid() == 0 else []
+        where = ["-l", "127.0.0.1", "-U", "0", "-p", str(self.port)]
+        return [find("memcached"), *where, *user]
+
+    def answers(self):
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+class Keystone(HTTPServer):
+    """A Keystone on SQLite, with fernet tokens.
+
+    :param environment: a virtual environment that has keystone and gunicorn.
+    """
+
+    PASSWORD = "administrator"
+
+    def __init__(self, folder, environment, name="keystone"):
+        super().__init__(folder, name)
+        self._programs = os.path.join(environment, "bin")
+        self.cwd = self.folder
+        self.environ = {"OS_KEYSTONE_CONFIG_DIR": self.folder}
+        os.mkdir(f"{self.folder}/keys", 0o700)
+        self.configure(expiration=3600)
+        # Keystone reads the command line of what serves it, so there is none.
+        self._write(
+            "gunicorn.conf.py",
+            f'bind = "127.0.0.1:{self.port}"\n'
+            'wsgi_app = "keystone.wsgi.api:application"\n'
+            "threads = 4\n"
+            "control_socket_disable = True\n",
+        )
+        user = pwd.getpwuid(os.getuid()).pw_name
+        group = grp.getgrgid(os.getgid()).gr_name
+        self.manage("db_sync")
+        self.manage(
+            *("fernet_setup", "--keystone-user", user),
+            *("--keystone-group", group),
+        )
+        self.manage(
+            *("bootstrap", "--bootstrap-password", self.PASSWORD),
+            *("--bootstrap-public-url", self.auth_url),
+            *("--bootstrap-region-id", "here"),
+        )
+
+    @property
+    def auth_url(self):
+        return f"{self.url}/v3"
+
+    def _write(self, name, text):
+        path = os.path.join(self.folder, name)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def configure(self, *, expiration):
+        """Say how many seconds tokens live; it counts from the next start."""
+        self._write(
+            "keystone.conf",
+            f"""\
+[database]
+connection = sqlite:///{self.folder}/keystone.sqlite
+[token]
+expiration = {expiration}
+[fernet_tokens]
+key_repository = {self.folder}/keys
+[fernet_receipts]
+key_repository = {self.folder}/keys
+[credential]
+key_repository = {self.folder}/keys
+""",
+        )
+
+    def manage(self, *args):
+        subprocess.run(
+            [
+                f"{self._programs}/keystone-manage",
+                *("--config-file", f"{self.folder}/keystone.conf", *args),
+            ],
+            check=True,
+            capture_output=True,
+        )
+
+    def command(self):
+        return [f"{self._programs}/gunicorn"]
+
+
+class MariaDB(Database):
     """One mariadbd; user root without a password."""
 
     def __init__(self, folder, name="mariadb"):
@@ -162,7 +327,7 @@ class MariaDB(Process):
         return f"mysql+pymysql://images:images@127.0.0.1:{self.port}/images"
 
 
-class PostgreSQL(Process):
+class PostgreSQL(Database):
     """One PostgreSQL; it refuses to run as root, so it runs as postgres."""
 
     def __init__(self, folder, name="postgresql", initialise=True):

@@ -10,9 +10,6 @@ import http.client
 import json
 import os
 import random
-import signal
-import subprocess
-import sys
 import threading
 import time
 
@@ -30,7 +27,6 @@ PROVIDERS = (
 NODES = 3
 IMAGES = 10
 QUOTA = 100
-START = "import sys; from images_service.cmd import api; sys.exit(api.main())"
 TOKEN = base.TOKENS["member"]
 
 
@@ -102,18 +98,19 @@ class TestGalera(base.TestCase):
             node.start(*(["--wsrep-new-cluster"] if node.number == 0 else []))
             node.wait()
         self.nodes[0].create()
-        self.configurations = []
-        for node in self.nodes:
-            folder = os.path.join(self.folder, f"api{node.number}")
-            os.makedirs(folder)
-            self.configurations.append(
-                base.configuration(
-                    folder,
-                    connection=node.url(),
-                    quota={"metadata_items": QUOTA},
-                )
+        self.apis = [
+            processes.Api(self.folder, f"api{number}")
+            for number in range(NODES)
+        ]
+        conf, *_ = [
+            base.configuration(
+                api.folder,
+                connection=node.url(),
+                quota={"metadata_items": QUOTA},
             )
-        database = engine.Database(self.configurations[0])
+            for api, node in zip(self.apis, self.nodes, strict=True)
+        ]
+        database = engine.Database(conf)
         self.addCleanup(database.dispose)
         run.sync(database)
         self.ids = [f"{n:08d}" + base.UNKNOWN[8:] for n in range(IMAGES)]
@@ -123,34 +120,15 @@ class TestGalera(base.TestCase):
                 for i in self.ids
             ]
         )
-        self.ports = [self.start_api(n) for n in range(NODES)]
+        for api in self.apis:
+            self.addCleanup(api.stop)
+            api.start()
+            api.wait()
+        self.ports = [api.port for api in self.apis]
         self.acknowledged = collections.defaultdict(set)
         self.outcomes = collections.Counter()
         self.unhealed = []
         self.stopping = threading.Event()
-
-    def start_api(self, number):
-        port = processes.free_port()
-        path = os.path.join(self.folder, f"api{number}", "images_service.conf")
-        with open(os.path.join(self.folder, f"log-api{number}"), "wb") as log:
-            process = subprocess.Popen(
-                [
-                    *(sys.executable, "-c", START, "--config-file", path),
-                    *("--port", str(port), "--workers", "1"),
-                ],
-                stdout=log,
-                stderr=log,
-            )
-        self.addCleanup(process.wait)
-        self.addCleanup(process.send_signal, signal.SIGTERM)
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                if self.send(port, "GET", "/")[0] == 200:
-                    return port
-            except OSError:
-                self.assertLess(time.monotonic(), deadline)
-                time.sleep(0.1)
 
     def send(self, port, method, path, body=None):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)

@@ -7,9 +7,6 @@ import json
 import os
 import random
 import re
-import signal
-import subprocess
-import sys
 import threading
 import time
 
@@ -17,10 +14,10 @@ from images_service.tests import base
 from images_service.tests.servers import processes
 
 RULE = "os_compute_api:images:show"
-START = "import sys; from images_service.cmd import api; sys.exit(api.main())"
 # How long an edit may take to be in force everywhere.
 SECONDS = 2
-SLOW, FAST = 16, 184
+SLOW, FAST = 20, 180
+WORKERS = 4
 CALLERS = {
     role: f"{role}:{base.OWNER}:{role}"
     for role in ("alpha", "beta", "always", "never")
@@ -30,33 +27,15 @@ CALLERS = {
 class TestPolicyEdits(base.TestCase):
     def setUp(self):
         super().setUp()
-        self.folder = self.make_folder()
+        self.api = processes.Api(self.make_folder(), workers=WORKERS)
+        self.folder = self.api.folder
         conf = base.configuration(
             self.folder, policy=json.loads(self.text("alpha"))
         )
         self.make_store(conf)
-        self.port = processes.free_port()
-        self.log = os.path.join(self.folder, "api.log")
-        with open(self.log, "wb") as log:
-            process = subprocess.Popen(
-                [
-                    *(sys.executable, "-c", START, "--workers", "4"),
-                    *("--threads", "4", "--port", str(self.port)),
-                    *("--config-file", f"{self.folder}/images_service.conf"),
-                ],
-                stdout=log,
-                stderr=log,
-            )
-        self.addCleanup(process.wait)
-        self.addCleanup(process.send_signal, signal.SIGTERM)
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                if self.ask("always") == 200:
-                    break
-            except OSError:
-                self.assertLess(time.monotonic(), deadline)
-                time.sleep(0.1)
+        self.addCleanup(self.api.stop)
+        self.api.start()
+        self.api.wait()
         self.stopping = threading.Event()
         self.answers = []
         # (when an edit began, when it ended, which role is allowed after it)
@@ -64,7 +43,7 @@ class TestPolicyEdits(base.TestCase):
 
     def ask(self, role, connection=None):
         own = connection or http.client.HTTPConnection(
-            "127.0.0.1", self.port, timeout=30
+            "127.0.0.1", self.api.port, timeout=30
         )
         own.request(
             "GET",
@@ -82,7 +61,7 @@ class TestPolicyEdits(base.TestCase):
         while not self.stopping.is_set():
             # A new connection now and then, so that every worker is asked.
             connection = http.client.HTTPConnection(
-                "127.0.0.1", self.port, timeout=30
+                "127.0.0.1", self.api.port, timeout=30
             )
             for turn in range(20):
                 role = roles[(number + turn) % len(roles)]
@@ -140,36 +119,60 @@ class TestPolicyEdits(base.TestCase):
         os.symlink(name, self.path("link"))
         os.replace(self.path("link"), self.path())
 
-    def break_it(self, role):
-        text = random.choice(
-            [
-                "{",
-                '{"no such rule": "!"}',
-                f'{{"{RULE}": null}}',
-                f'{{"{RULE}": "rule:undefined"}}',
-                "",
-            ]
-        )
-        self.write(text, "new")
+    # What can't be taken. Each version stands on a line of its own, by which
+    # the log tells it from all others.
+
+    def break_it(self, text):
+        self.write("\n" * len(self.edits) + text, "new")
         os.replace(self.path("new"), self.path())
 
+    def break_the_json(self, role):
+        self.break_it("{")
+
+    def mistype_a_name(self, role):
+        self.break_it('{"no such rule": "!"}')
+
+    def write_null(self, role):
+        self.break_it(f'{{"{RULE}": null}}')
+
+    def refer_to_nothing(self, role):
+        self.break_it(f'{{"{RULE}": "rule:undefined"}}')
+
     def edit(self, number):
-        ways = [
+        good = [
             self.truncate_and_write,
             self.rename_over,
             self.put_an_older_one_back,
             self.delete_and_recreate,
             self.indent_with_tabs,
             self.swap_symbolic_links,
-            self.break_it,
         ]
+        bad = [
+            self.break_the_json,
+            self.mistype_a_name,
+            self.write_null,
+            self.refer_to_nothing,
+        ]
+        ways = good + bad
         way = ways[number % len(ways)]
         before = self.edits[-1][2]
         role = "beta" if before == "alpha" else "alpha"
         start = time.monotonic()
         way(role)
-        after = before if way == self.break_it else role
+        after = before if way in bad else role
         self.edits.append((start, time.monotonic(), after))
+        return way in bad
+
+    def refusals(self):
+        """Return how often each worker has refused each line that is wrong."""
+        with open(self.api.log, encoding="utf-8") as file:
+            lines = re.findall(
+                r"^\S+ \S+ (\d+) ERROR .* Policy stays as it was: "
+                r".*policy\.json:(\d+): ",
+                file.read(),
+                re.MULTILINE,
+            )
+        return collections.Counter((pid, int(line)) for pid, line in lines)
 
     def possible(self, start, end):
         """Return the roles that may be allowed during some time."""
@@ -195,9 +198,12 @@ class TestPolicyEdits(base.TestCase):
             thread.start()
         for number in range(FAST):
             self.edit(number)
-            time.sleep(0.1)
+            time.sleep(random.uniform(0.01, 0.2))
+        seen_by_all = []
         for number in range(SLOW):
-            self.edit(number)
+            if self.edit(number):
+                # Of the line that the version stands on.
+                seen_by_all.append(len(self.edits))
             time.sleep(SECONDS + 0.7)
         self.stopping.set()
         for thread in threads:
@@ -217,10 +223,13 @@ class TestPolicyEdits(base.TestCase):
         for role in ("alpha", "beta"):
             self.assertGreater(counts[role, 200], 0)
             self.assertGreater(counts[role, 403], 0)
-        with open(self.log, encoding="utf-8") as file:
-            refused = re.findall("Policy stays as it was: .*", file.read())
+        refusals = self.refusals()
         print(
             f"{len(self.edits) - 1} edits, {len(self.answers)} answers "
-            f"{dict(counts)}, {len(refused)} versions refused by 4 workers"
+            f"{dict(counts)}, {len(refusals)} refusals of {WORKERS} workers"
         )
-        self.assertGreater(len(refused), 0)
+        self.assertEqual({1}, set(refusals.values()))
+        self.assertEqual(WORKERS, len({pid for pid, _ in refusals}))
+        for line in seen_by_all:
+            refused = [key for key in refusals if key[1] == line]
+            self.assertEqual(WORKERS, len(refused), line)

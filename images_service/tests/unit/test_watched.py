@@ -80,6 +80,14 @@ class TestWatched(WatchedTestCase):
         self.write("second")
         self.assertEqual("second", self.later(value, 0.15).value)
 
+    def test_a_file_that_never_rests_is_taken_all_the_same(self):
+        value = self.watch()
+        self.write("second", age=0)
+        self.assertEqual("first", self.later(value).value)
+        value._noticed -= 0.6
+        self.write("third", age=0)
+        self.assertEqual("third", self.later(value).value)
+
     def test_a_time_of_change_to_come_does_not_keep_a_file_out(self):
         value = self.watch()
         self.write("second", age=-1000)

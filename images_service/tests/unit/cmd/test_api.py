@@ -18,14 +18,7 @@ from unittest import mock
 from images_service.cmd import api
 from images_service.cmd import demo
 from images_service.tests import base
-
-START = "import sys; from images_service.cmd import api; sys.exit(api.main())"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+from images_service.tests.servers import processes
 
 
 class TestArguments(unittest.TestCase):
@@ -90,9 +83,16 @@ class TestHost(base.TestCase):
 
 class TestProcess(base.TestCase):
     def start(self, *args):
-        self.port = free_port()
+        self.port = processes.free_port()
         process = subprocess.Popen(
-            [sys.executable, "-c", START, "--port", str(self.port), *args],
+            [
+                sys.executable,
+                "-c",
+                processes.START,
+                "--port",
+                str(self.port),
+                *args,
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -178,7 +178,7 @@ class TestProcess(base.TestCase):
                 [
                     sys.executable,
                     "-c",
-                    START,
+                    processes.START,
                     "--demo",
                     "--port",
                     str(taken.getsockname()[1]),
