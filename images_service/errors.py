@@ -117,6 +117,12 @@ class StoreUnavailable(Error):
     message = "The service is temporarily unavailable. Try again later."
 
 
+class IdentityUnavailable(Error):
+    """Keystone can't be asked; a retry may help."""
+
+    message = StoreUnavailable.message
+
+
 class Unexpected(Error):
     """What nobody thought of.  Its message never says more than this."""
 
@@ -139,6 +145,7 @@ FAULTS: dict[type[Error], tuple[int, str]] = {
     UnsupportedMediaType: (415, "badMediaType"),
     Unexpected: (500, "computeFault"),
     StoreUnavailable: (503, "serviceUnavailable"),
+    IdentityUnavailable: (503, "serviceUnavailable"),
 }
 
 # Seconds after which a caller who got a 503 may try again.

@@ -55,6 +55,8 @@ class Faults:
 
         try:
             body = self._application(environ, keep)
+        except errors.Error as known:
+            return _send(known, [], environ, start_response)
         except Exception:
             LOG.exception(
                 "Unexpected error in request %s",

@@ -96,7 +96,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 "middleware",
                 "service",
                 ["service"],
-                identity=f"http://{self.headers['Host']}",
+                **self.server.catalog(),
             ),
             [("X-Subject-Token", SERVICE)],
         )
@@ -127,6 +127,10 @@ class Keystone(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), Handler)
         self.tokens = tokens
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+    def catalog(self):
+        """Return the catalog of the middleware's own token."""
+        return {"identity": self.url}
 
     def start(self):
         threading.Thread(target=self.serve_forever, daemon=True).start()

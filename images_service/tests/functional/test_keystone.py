@@ -104,6 +104,14 @@ class TestKeystone(base.TestCase):
         self.assertEqual(200, self.get("/").status_int)
         self.assertFault(self.get("/v9/x"), 404, "itemNotFound")
 
+    def test_a_catalog_that_lacks_keystone_itself(self):
+        self.keystone.catalog = dict
+        with self.assertLogs("images_service", "ERROR") as logs:
+            response = self.get("/images", "member")
+        self.assertFault(response, 503, "serviceUnavailable")
+        self.assertIn("Retry-After", response.headers)
+        self.assertIn("The service catalog is empty", logs.output[0])
+
     def test_keystone_is_not_there(self):
         self.stop_keystone()
         response = self.get("/images", "member")

@@ -52,6 +52,8 @@ class Process:
     :param name: of its own folder, in a folder that it may share.
     """
 
+    # Processes that would answer for a while after the first one is killed.
+    has_workers = False
     cwd: str | None = None
     environ: dict[str, str] = {}
 
@@ -73,9 +75,12 @@ class Process:
                 stderr=output,
                 cwd=self.cwd,
                 env={**os.environ, **self.environ},
+                start_new_session=self.has_workers,
             )
 
     def kill(self):
+        if self.has_workers:
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
@@ -122,6 +127,8 @@ class Database(Process):
 
 class HTTPServer(Process):
     """A server that answers GET / without a token."""
+
+    has_workers = True
 
     @property
     def url(self):
@@ -215,6 +222,7 @@ class Keystone(HTTPServer):
         self.manage(
             *("bootstrap", "--bootstrap-password", self.PASSWORD),
             *("--bootstrap-public-url", self.auth_url),
+            *("--bootstrap-internal-url", self.auth_url),
             *("--bootstrap-region-id", "here"),
         )
 

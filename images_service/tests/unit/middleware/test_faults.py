@@ -4,6 +4,7 @@ import unittest
 import webob
 
 from images_service import context
+from images_service import errors
 from images_service.middleware import faults
 
 
@@ -32,6 +33,15 @@ class TestFaults(unittest.TestCase):
         response, _ = self.page("200 OK")
         self.assertEqual(b"a page", response.body)
         self.assertEqual("text/x", response.headers["Content-Type"])
+
+    def test_known_errors_that_filters_raise(self):
+        def application(environ, start_response):
+            raise errors.IdentityUnavailable
+
+        response = self.answer(application)
+        self.assertEqual(503, response.status_int)
+        self.assertEqual("5", response.headers["Retry-After"])
+        self.assertEqual(["serviceUnavailable"], list(response.json))
 
     def test_the_applications_own_errors_pass(self):
         response, _ = self.page("404 Not Found", mark=True)
