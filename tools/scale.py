@@ -29,6 +29,7 @@ from images_service.store.sql import schema
 from images_service.store.sql.migrations import run
 from images_service.store.sql.store import SqlStore
 from images_service.tests import backends
+from images_service.tests import base
 
 LIMIT = 10
 PROJECTS = 10
@@ -132,24 +133,17 @@ class Counter:
     def __init__(self, database):
         self.database = database
         self.backend = database.writer.dialect.name
-        self.statements = []
         self.steps = 0
         if self.backend == "sqlite":
             sa.event.listen(database.writer, "connect", self.watch)
-        elif self.backend == "postgresql":
-            sa.event.listen(
-                database.writer, "before_cursor_execute", self.note
-            )
+            # Those that are there aren't watched.
+            database.dispose()
 
     def watch(self, connection, _record):
         def step():
             self.steps += 1
 
         connection.set_progress_handler(step, 1)
-
-    def note(self, connection, cursor, statement, values, *_):
-        if statement.startswith("SELECT"):
-            self.statements.append((statement, values))
 
     def examined(self, work):
         """Do some work and return how many rows it has examined."""
@@ -158,18 +152,17 @@ class Counter:
             work()
             return self.steps
         if self.backend == "postgresql":
-            self.statements.clear()
-            work()
-            return sum(map(self.explained, list(self.statements)))
+            with base.recorded_statements() as statements:
+                work()
+            return sum(map(self.explained, statements))
         before = self.handlers()
         work()
         return self.handlers() - before - self.own
 
     def handlers(self):
-        with self.database.writer.connect() as db:
-            rows = db.exec_driver_sql(
-                "SHOW SESSION STATUS LIKE 'Handler_read%%'"
-            ).all()
+        # On the connection that requests use: there is one.
+        question = sa.text("SHOW SESSION STATUS LIKE 'Handler_read%'")
+        rows = self.database.primary.read(lambda db: db.rows(question, {}))
         return sum(int(value) for _, value in rows)
 
     @property

@@ -118,12 +118,28 @@ def _serve(options: argparse.Namespace) -> None:
         # A service is there to be reached; one that trusts everybody isn't.
         host = "127.0.0.1" if trusting else "0.0.0.0"  # noqa: S104
     address = f"[{host}]" if ":" in host else host
+    serve(application, address, options.port, options.workers, options.threads)
+
+
+def serve(
+    application: "WSGIApplication",
+    address: str,
+    port: int,
+    workers: int,
+    threads: int,
+) -> None:
+    """Serve an application until the process is told to end.
+
+    :param address: to listen on; of IPv6 in brackets.
+    :param workers: processes.
+    :param threads: of each process.
+    """
     Server(
         application,
         {
-            "bind": f"{address}:{options.port}",
-            "workers": options.workers,
-            "threads": options.threads,
+            "bind": f"{address}:{port}",
+            "workers": workers,
+            "threads": threads,
             "worker_class": "gthread",
             "keepalive": 75,
             "proc_name": "images-service-api",

@@ -18,6 +18,7 @@ from images_service import app
 from images_service import config
 from images_service import glance
 from images_service.cmd import manage
+from images_service.store.sql import connections
 from images_service.store.sql import engine
 from images_service.store.sql.migrations import run
 from images_service.store.sql.store import SqlStore
@@ -129,6 +130,32 @@ def configuration(folder, *, policy=None, connection=None, **groups):
     with open(policy_path, "w", encoding="utf-8") as file:
         json.dump(policy or {}, file)
     return config.load(["--config-file", path])
+
+
+@contextlib.contextmanager
+def recorded_statements():
+    """Provide a list of the statements that requests send, and their values.
+
+    Of many rows that are inserted at once there is one entry.
+    """
+    found = []
+    session = connections.Session
+
+    def send(db, clause, values, original=session._send):
+        statement = original(db, clause, values)
+        found.append((statement.text, statement.arguments(values)))
+        return statement
+
+    def insert(db, clause, rows, original=session.insert):
+        original(db, clause, rows)
+        if len(rows) > 1:
+            found.append((db._statement(clause).text, list(rows)))
+
+    with (
+        mock.patch.object(session, "_send", send),
+        mock.patch.object(session, "insert", insert),
+    ):
+        yield found
 
 
 class TestCase(unittest.TestCase):

@@ -3,9 +3,10 @@
 
 import argparse
 
+import api
 import policy
 
-BENCHMARKS = {"policy": policy}
+BENCHMARKS = {"api": api, "policy": policy}
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from oslo_log import log
 import sqlalchemy as sa
 
 from images_service import errors
+from images_service.store.sql.connections import Connections
 
 LOG = log.getLogger(__name__)
 
@@ -47,7 +48,7 @@ _ENGINE_OPTIONS = (
 # What a connection's URL says unless it says otherwise: text beyond the Basic
 # Multilingual Plane, and no waiting for a server that doesn't answer.
 _PARAMETERS: Mapping[str, Mapping[str, str]] = {
-    "sqlite": {"timeout": "4"},
+    "sqlite": {"timeout": "4", "check_same_thread": "false"},
     "mysql": {"charset": "utf8mb4", "connect_timeout": "3"},
     "postgresql": {"connect_timeout": "3"},
 }
@@ -70,6 +71,9 @@ _SQLSTATES_PASSING = frozenset({"08", "53", "55", "57"})
 # Too many connections, a Galera node that isn't ready, shutdown, no locks,
 # lock wait timeout, interrupted, read-only, lost or refused connections.
 _LOCK_WAIT_TIMEOUT = 1205
+# Two transactions in each other's way, one of which was undone.
+_MYSQL_DEADLOCK = 1213
+_DEADLOCKS = frozenset({"40001", "40P01"})
 _MYSQL_PASSING = frozenset(
     {1040, 1047, 1053, _LOCK_WAIT_TIMEOUT, 1206, 1290, 1317, 1836, 1927}
     | {2002, 2003, 2006, 2013, 2055, 4031}
@@ -77,7 +81,10 @@ _MYSQL_PASSING = frozenset(
 
 
 class Database:
-    """Two doors to one database: one that writes, one that may lag behind.
+    """A database: its primary, and a replica that may lag behind it.
+
+    ``primary`` and ``replica`` are for what requests ask; ``writer`` and
+    ``reader`` are SQLAlchemy's engines, for everything else.
 
     Nothing connects before the first query.
 
@@ -104,6 +111,13 @@ class Database:
                 ),
             ]
         )
+        # Sizes of the pools of connections, as SQLAlchemy calls them.
+        self._sizes = {
+            "pool_size": conf.database.max_pool_size or 5,
+            "max_overflow": conf.database.max_overflow,
+            "timeout": conf.database.pool_timeout,
+            "recycle": conf.database.connection_recycle_time,
+        }
         self._facade = enginefacade.transaction_context()
         self._facade.append_on_engine_create(_prepare)
         self._facade.configure(
@@ -125,10 +139,22 @@ class Database:
         engine: sa.Engine = self._facade.reader.get_engine()
         return engine
 
+    @functools.cached_property
+    def primary(self) -> Connections:
+        """Connections of requests to the primary."""
+        return Connections(self.writer, self._sizes)
+
+    @functools.cached_property
+    def replica(self) -> Connections:
+        """Connections of requests to a replica, else to the primary."""
+        if self.reader is self.writer:
+            return self.primary
+        return Connections(self.reader, self._sizes)
+
     def dispose(self) -> None:
         """Close every connection that is not in use."""
-        self.writer.dispose()
-        self.reader.dispose()
+        for door in (self.writer, self.reader, self.primary, self.replica):
+            door.dispose()
 
 
 def _prepare(engine: sa.Engine) -> None:
@@ -163,7 +189,7 @@ def unavailability() -> Iterator[None]:
     ) as error:
         raise _unavailable(error) from error
     except (db_exc.DBError, sa.exc.DBAPIError) as error:
-        if _passes(error):
+        if _passes(error) or _is_deadlock(error):
             raise _unavailable(error) from error
         raise
 
@@ -199,10 +225,14 @@ def _is_deadlock(error: Exception) -> bool:
     oslo.db calls a lock that MariaDB has waited for in vain a deadlock, too;
     waiting for it again would keep the caller waiting.
     """
-    if not isinstance(error, db_exc.DBDeadlock):
-        return False
     cause = _cause(error)
-    return not (cause and cause.args and cause.args[0] == _LOCK_WAIT_TIMEOUT)
+    code = cause.args[0] if cause and cause.args else None
+    if isinstance(error, db_exc.DBDeadlock):
+        return bool(code != _LOCK_WAIT_TIMEOUT)
+    return isinstance(error, sa.exc.DBAPIError) and (
+        code == _MYSQL_DEADLOCK
+        or getattr(cause, "sqlstate", None) in _DEADLOCKS
+    )
 
 
 def retried(function: Callable[P, R]) -> Callable[P, R]:

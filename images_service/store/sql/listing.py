@@ -62,7 +62,7 @@ def parameters(
     return values
 
 
-def probe(shape: Shape) -> sa.Executable:
+def probe(shape: Shape) -> sa.Select[Any]:
     """Return a SELECT of one row that counts what a shape depends on.
 
     Its columns: for each of several terms how many images have it, then for

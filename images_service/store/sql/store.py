@@ -20,6 +20,7 @@ from images_service import errors
 from images_service import model
 from images_service.store import base
 from images_service.store.sql import bulk
+from images_service.store.sql import connections
 from images_service.store.sql import documents
 from images_service.store.sql import engine
 from images_service.store.sql import listing
@@ -53,6 +54,45 @@ _SEEN = (
     .where(images.c.id == sa.bindparam("image_id"))
 )
 _UNDELETED = _SEEN.where(images.c.deleted_at.is_(None))
+_FOR_CHANGE = _IMAGE.where(images.c.id == sa.bindparam("image_id"))
+_EXISTS = sa.select(images.c.id).where(
+    images.c.id == sa.bindparam("image_id"), images.c.deleted_at.is_(None)
+)
+# What every change begins with; a precondition is one more condition.
+_TOUCH = (
+    sa.update(images)
+    .where(
+        images.c.id == sa.bindparam("image_id"), images.c.deleted_at.is_(None)
+    )
+    .values(
+        generation=images.c.generation + 1,
+        updated_at=sa.bindparam("now"),
+        changed_at=sa.bindparam("now"),
+    )
+)
+_MARK_DELETED = _TOUCH.values(deleted_at=sa.bindparam("now"))
+# The same, only where the image still has the generation that is expected.
+_IF_EXPECTED = {
+    clause: clause.where(images.c.generation == sa.bindparam("expected"))
+    for clause in (_TOUCH, _MARK_DELETED)
+}
+_SET_METADATA = (
+    sa.update(images)
+    .where(images.c.id == sa.bindparam("image_id"))
+    .values(metadata=sa.bindparam("document"))
+)
+_SET_STATUS = (
+    sa.update(images)
+    .where(images.c.id == sa.bindparam("image_id"))
+    .values(status=sa.bindparam("status"), state=sa.bindparam("new_state"))
+)
+_SET_STATE = tuple(
+    sa.update(table)
+    .where(table.c.image_id == sa.bindparam("of_image"))
+    .values(state=sa.bindparam("new_state"))
+    for table in (image_terms, image_members)
+)
+_ADD_TERMS = sa.insert(image_terms)
 
 
 class SqlStore(base.ImageStore):
@@ -65,51 +105,66 @@ class SqlStore(base.ImageStore):
         self._database = database
         self._statement = functools.lru_cache(_STATEMENTS)(listing.statement)
         self._probe = functools.lru_cache(_STATEMENTS)(listing.probe)
+        self._drop_terms = functools.lru_cache(_STATEMENTS)(_drop_terms)
 
     def get(self, image_id: str, viewer: model.Viewer) -> model.Image:
         """Return one image; see ``base.ImageStore.get``."""
-        with engine.unavailability(), self._database.writer.connect() as db:
-            image = _visible(db, _UNDELETED, image_id, viewer)
+        with engine.unavailability():
+            image = self._database.primary.read(
+                lambda db: _visible(db, _UNDELETED, image_id, viewer)
+            )
         if image is None:
             raise errors.ImageNotFound
         return image
 
     def page(self, query: model.ListQuery, viewer: model.Viewer) -> model.Page:
         """Return a page of images; see ``base.ImageStore.page``."""
-        with engine.unavailability(), self._database.reader.connect() as db:
-            place = None
-            if query.marker is not None:
-                # An image that was deleted since still has its place.
-                marker = _visible(db, _SEEN, query.marker, viewer)
-                if marker is None:
-                    marker = self._ahead(query.marker, viewer)
-                if marker is None:
-                    raise errors.MarkerNotFound(query.marker)
-                place = (marker.created_at, marker.id)
-            digests = terms.of_query(query)
-            shape = shapes.Shape(
-                sets=shapes.sets(query, viewer),
-                after_marker=place is not None,
-                terms=len(digests),
-                changes_since=query.changes_since is not None,
+        with engine.unavailability():
+            rows = self._database.replica.read(
+                lambda db: self._page(db, query, viewer)
             )
-            values = listing.parameters(query, viewer, digests, place)
-            if shape.needs_probe:
-                counts = db.execute(self._probe(shape), values).one()
-                shape, digests = listing.probed(shape, digests, counts)
-                values = listing.parameters(query, viewer, digests, place)
-            rows = db.execute(self._statement(shape), values).all()
         found = [model.Image._make(row) for row in rows[: query.limit]]
         return model.Page(found, len(rows) > query.limit)
+
+    def _page(
+        self,
+        db: connections.Session,
+        query: model.ListQuery,
+        viewer: model.Viewer,
+    ) -> Sequence[connections.Row]:
+        """Return the rows of a page, and one more where more follow."""
+        place = None
+        if query.marker is not None:
+            # An image that was deleted since still has its place.
+            marker = _visible(db, _SEEN, query.marker, viewer)
+            if marker is None:
+                marker = self._ahead(query.marker, viewer)
+            if marker is None:
+                raise errors.MarkerNotFound(query.marker)
+            place = (marker.created_at, marker.id)
+        digests = terms.of_query(query)
+        shape = shapes.Shape(
+            sets=shapes.sets(query, viewer),
+            after_marker=place is not None,
+            terms=len(digests),
+            changes_since=query.changes_since is not None,
+        )
+        values = listing.parameters(query, viewer, digests, place)
+        if shape.needs_probe:
+            (counts,) = db.rows(self._probe(shape), values)
+            shape, digests = listing.probed(shape, digests, counts)
+            values = listing.parameters(query, viewer, digests, place)
+        return db.rows(self._statement(shape), values)
 
     def _ahead(
         self, image_id: str, viewer: model.Viewer
     ) -> model.Image | None:
         """Look an image up on the primary, if a replica may lag behind it."""
-        if self._database.reader is self._database.writer:
+        if self._database.replica is self._database.primary:
             return None
-        with self._database.writer.connect() as db:
-            return _visible(db, _SEEN, image_id, viewer)
+        return self._database.primary.read(
+            lambda db: _visible(db, _SEEN, image_id, viewer)
+        )
 
     def iterate(
         self, query: model.ListQuery, viewer: model.Viewer
@@ -131,58 +186,64 @@ class SqlStore(base.ImageStore):
         generation: int | None = None,
     ) -> model.Image:
         """Change metadata; see ``base.ImageStore.change_metadata``."""
-        with self._database.writer.begin() as db:
-            now = timeutils.utcnow()
-            _touch(db, image_id, generation, updated_at=now, changed_at=now)
-            row = db.execute(_IMAGE.where(images.c.id == image_id)).one()
-            image = model.Image._make(row)
+
+        def act(db: connections.Session) -> model.Image:
+            image = _touched(db, _TOUCH, image_id, generation)
             before = documents.load(image.metadata)
             after = documents.changed(before, change, quota)
             document = documents.dump(after)
             db.execute(
-                sa.update(images)
-                .where(images.c.id == image_id)
-                .values(metadata=document)
+                _SET_METADATA, {"image_id": image_id, "document": document}
             )
-            _change_terms(
+            self._change_terms(
                 db, image, terms.of_metadata(before), terms.of_metadata(after)
             )
-        return image._replace(metadata=document)
+            return image._replace(metadata=document)
+
+        return self._database.primary.write(act)
 
     @engine.retried
     def delete(self, image_id: str, generation: int | None = None) -> None:
         """Mark an image as deleted; see ``base.ImageStore.delete``."""
-        with self._database.writer.begin() as db:
-            now = timeutils.utcnow()
-            _touch(
-                db,
-                image_id,
-                generation,
-                deleted_at=now,
-                updated_at=now,
-                changed_at=now,
-            )
-            row = db.execute(_IMAGE.where(images.c.id == image_id)).one()
-            before = model.Image._make(row)
+
+        def act(db: connections.Session) -> None:
+            before = _touched(db, _MARK_DELETED, image_id, generation)
             after = before._replace(status="deleted")
-            state = {"state": terms.state_of(after)}
+            state = int(terms.state_of(after))
             db.execute(
-                sa.update(images)
-                .where(images.c.id == image_id)
-                .values(status=after.status, **state)
+                _SET_STATUS,
+                {
+                    "image_id": image_id,
+                    "status": after.status,
+                    "new_state": state,
+                },
             )
-            for table in (image_terms, image_members):
-                db.execute(
-                    sa.update(table)
-                    .where(table.c.image_id == image_id)
-                    .values(**state)
-                )
-            _change_terms(
+            for clause in _SET_STATE:
+                db.execute(clause, {"of_image": image_id, "new_state": state})
+            self._change_terms(
                 db,
                 after,
                 terms.of_status(before.status),
                 terms.of_status(after.status),
             )
+
+        self._database.primary.write(act)
+
+    def _change_terms(
+        self,
+        db: connections.Session,
+        image: model.Image,
+        old: set[bytes],
+        new: set[bytes],
+    ) -> None:
+        """Put an image's new terms in the place of old ones."""
+        if gone := sorted(old - new):
+            values = {f"digest_{n}": digest for n, digest in enumerate(gone)}
+            db.execute(
+                self._drop_terms(len(gone)), {"of_image": image.id, **values}
+            )
+        if come := terms.rows_of(image, new - old):
+            db.insert(_ADD_TERMS, come)
 
     def add(
         self, images: Sequence[model.NewImage], *, replace: bool = False
@@ -226,21 +287,21 @@ class SqlStore(base.ImageStore):
 
 
 def _visible(
-    db: sa.Connection,
-    statement: sa.Select[Any],
+    db: connections.Session,
+    clause: sa.Select[Any],
     image_id: str,
     viewer: model.Viewer,
 ) -> model.Image | None:
     """Return the image, if there is one that the viewer may see."""
     if not model.IMAGE_ID.fullmatch(image_id):
         return None
-    row = db.execute(
-        statement,
+    rows = db.rows(
+        clause,
         {"image_id": image_id.lower(), "project_id": viewer.project_id},
-    ).one_or_none()
-    if row is None:
+    )
+    if not rows:
         return None
-    *fields, share = row
+    *fields, share = rows[0]
     image = model.Image._make(fields)
     seen = (
         viewer.is_admin
@@ -251,40 +312,35 @@ def _visible(
     return image if seen else None
 
 
-def _touch(
-    db: sa.Connection, image_id: str, generation: int | None, **values: Any
-) -> None:
-    """Take the row's lock by a change of it, and count its generation up.
+def _touched(
+    db: connections.Session,
+    clause: sa.Update,
+    image_id: str,
+    generation: int | None,
+) -> model.Image:
+    """Return an image whose row's lock was taken by a change of it.
 
+    :param clause: the change, which counts the generation up.
     :raises errors.ImageNotFound: there is no such image any more.
     :raises errors.PreconditionFailed: it has another generation.
     """
-    touch = sa.update(images).where(
-        images.c.id == image_id, images.c.deleted_at.is_(None)
-    )
+    values: dict[str, Any] = {"image_id": image_id, "now": timeutils.utcnow()}
     if generation is not None:
-        touch = touch.where(images.c.generation == generation)
-    touch = touch.values(generation=images.c.generation + 1, **values)
-    if db.execute(touch).rowcount:
-        return
-    exists = db.execute(
-        sa.select(images.c.id).where(
-            images.c.id == image_id, images.c.deleted_at.is_(None)
-        )
-    ).first()
-    raise errors.PreconditionFailed if exists else errors.ImageNotFound
+        clause, values["expected"] = _IF_EXPECTED[clause], generation
+    if not db.execute(clause, values):
+        exists = db.rows(_EXISTS, {"image_id": image_id})
+        raise errors.PreconditionFailed if exists else errors.ImageNotFound
+    (row,) = db.rows(_FOR_CHANGE, {"image_id": image_id})
+    return model.Image._make(row)
 
 
-def _change_terms(
-    db: sa.Connection, image: model.Image, old: set[bytes], new: set[bytes]
-) -> None:
-    """Put an image's new terms in the place of old ones."""
-    if old - new:
-        db.execute(
-            sa.delete(image_terms).where(
-                image_terms.c.image_id == image.id,
-                image_terms.c.digest.in_(old - new),
-            )
-        )
-    if new - old:
-        db.execute(sa.insert(image_terms), terms.rows_of(image, new - old))
+def _drop_terms(count: int) -> sa.Delete:
+    """Return the statement that takes so many terms of an image away."""
+    digests = [
+        sa.bindparam(f"digest_{number}", type_=image_terms.c.digest.type)
+        for number in range(count)
+    ]
+    return sa.delete(image_terms).where(
+        image_terms.c.image_id == sa.bindparam("of_image"),
+        sa.or_(*(image_terms.c.digest == digest for digest in digests)),
+    )

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The least that an answer costs: a WSGI callable, a driver, and orjson.
+
+It knows no framework, checks nothing, and answers what the service answers,
+byte for byte. Its statements are those that the service sends, recorded as it
+sends them; it is served by the same server. ``/constant`` does nothing at all.
+
+    python floor.py CONFIGURATION PORT WORKERS THREADS
+"""
+
+from collections.abc import Callable
+import contextlib
+import json
+import sys
+import threading
+from typing import Any
+
+import orjson
+
+from images_service import config
+from images_service import model
+from images_service.api import versions
+from images_service.cmd import api
+from images_service.store.sql import engine
+from images_service.store.sql.store import SqlStore
+from images_service.tests import base
+
+PROJECT = "project-0"
+KEY = "bench"
+VALUES = ("a", "b")
+VIEWER = model.Viewer(PROJECT)
+FIELDS = len(model.Image._fields)
+
+
+def record(act: Callable[[], object]) -> list[tuple[str, Any]]:
+    """Return the statements that an act sends, with their values."""
+    with base.recorded_statements() as found:
+        act()
+    return found
+
+
+class Connections(threading.local):
+    """A connection of the driver for each thread, in autocommit."""
+
+    def __init__(self, database: engine.Database) -> None:
+        raw = database.writer.dialect
+        args, kwargs = raw.create_connect_args(database.writer.url)
+        self.connection = raw.loaded_dbapi.connect(*args, **kwargs)
+        if raw.name == "sqlite":
+            self.connection.isolation_level = None
+        elif raw.name == "postgresql":
+            self.connection.autocommit = True
+        else:
+            self.connection.autocommit(True)
+        self.cursor = self.connection.cursor()
+
+
+class Floor:
+    """The callable."""
+
+    def __init__(self, database: engine.Database, root: str) -> None:
+        self._database = database
+        self._root = root
+        self._connections = Connections(database)
+        store = SqlStore(database)
+        self._lists = {
+            limit: record(
+                lambda limit=limit: store.page(
+                    model.ListQuery(limit=limit), VIEWER
+                )
+            )
+            for limit in (20, 100, 1000)
+        }
+        images = store.page(model.ListQuery(limit=1000), VIEWER).images
+        self._images = {}
+        self._changes = {}
+        for image in images[:50]:
+            get = record(lambda i=image.id: store.get(i, VIEWER))
+            self._images[image.id] = get
+        for image in [i for i in images if i.owner == PROJECT][:8]:
+            first, second = VALUES
+            old = None
+            for value in (first, first, second, second, first):
+                change = model.MetadataChange({KEY: value})
+                self._changes[image.id, old, value] = record(
+                    lambda i=image.id, c=change: store.change_metadata(
+                        i, c, 128
+                    )
+                )
+                old = value
+        document = versions.Versions("2.38").of_path("")
+        self._versions = document(root)
+        database.dispose()
+
+    def __call__(self, environ, start_response):
+        path = environ["PATH_INFO"]
+        if path == "/constant":
+            body = b'{"constant": "answer"}'
+        elif path == "/":
+            body = orjson.dumps(self._versions)
+        else:
+            _, _, project, _, *rest = path.split("/")
+            body = self._answer(environ, project, rest)
+        start_response(
+            "200 OK",
+            [
+                ("Content-Type", "application/json"),
+                ("Content-Length", str(len(body))),
+            ],
+        )
+        return [body]
+
+    def _answer(self, environ, project, rest) -> bytes:
+        if rest == ["detail"] or not rest:
+            query = environ["QUERY_STRING"]
+            limit = int(query.removeprefix("limit="))
+            return self._list(project, limit, query, detailed=bool(rest))
+        if environ["REQUEST_METHOD"] == "PUT":
+            return self._put(
+                rest[0],
+                json.loads(
+                    environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+                ),
+            )
+        cursor = self._connections.cursor
+        ((statement, values),) = self._images[rest[0]]
+        cursor.execute(statement, values)
+        row = cursor.fetchone()[:FIELDS]
+        if len(rest) == 2:
+            return orjson.dumps({"metadata": orjson.Fragment(row[-1])})
+        return orjson.dumps(
+            {"image": self._detail(row, *self._links(project))}
+        )
+
+    def _links(self, project):
+        return (
+            f"{self._root}/v2.1/{project}/images/",
+            f"{self._root}/{project}/images/",
+            f"{self._root}/images/",
+        )
+
+    def _list(self, project, limit, query, *, detailed):
+        cursor = self._connections.cursor
+        ((statement, values),) = self._lists[limit]
+        cursor.execute(statement, values)
+        rows = cursor.fetchall()
+        links = self._links(project)
+        view = self._detail if detailed else self._summary
+        answer = {"images": [view(row, *links) for row in rows[:limit]]}
+        if len(rows) > limit:
+            path = "/detail" if detailed else ""
+            href = (
+                f"{self._root}/v2.1/{project}/images{path}?{query}"
+                f"&marker={rows[limit - 1][0]}"
+            )
+            answer["images_links"] = [{"rel": "next", "href": href}]
+        return orjson.dumps(answer)
+
+    def _summary(self, row, own, bookmark, alternate):
+        return {
+            "id": row[0],
+            "name": row[1],
+            "links": _three(row[0], own, bookmark, alternate),
+        }
+
+    def _detail(self, row, own, bookmark, alternate):
+        (
+            image_id,
+            name,
+            status,
+            _,
+            _,
+            size,
+            min_ram,
+            min_disk,
+            _,
+            _,
+            created,
+            updated,
+            _,
+            _,
+            metadata,
+        ) = row
+        shown, progress = model.STATUSES[status]
+        return {
+            "id": image_id,
+            "name": name,
+            "minRam": min_ram,
+            "minDisk": min_disk,
+            "metadata": orjson.Fragment(metadata),
+            "created": _time(created),
+            "updated": _time(updated),
+            "status": shown,
+            "progress": progress,
+            "OS-EXT-IMG-SIZE:size": size or 0,
+            "links": _three(image_id, own, bookmark, alternate),
+        }
+
+    def _put(self, image_id, body):
+        (value,) = body["meta"].values()
+        cursor = self._connections.cursor
+        with contextlib.ExitStack() as stack:
+            cursor.execute("BEGIN")
+            stack.callback(cursor.execute, "COMMIT")
+            touch, read, *_ = self._changes[image_id, None, VALUES[0]]
+            for statement, values in (touch, read):
+                cursor.execute(statement, values)
+            items = orjson.loads(cursor.fetchone()[-1])
+            old, items[KEY] = items[KEY], value
+            orjson.dumps(items)
+            _, _, *rest = self._changes[image_id, old, value]
+            for statement, values in rest:
+                cursor.execute(statement, values)
+        return orjson.dumps({"meta": {KEY: value}})
+
+
+def _three(image_id, own, bookmark, alternate):
+    return [
+        {"rel": "self", "href": own + image_id},
+        {"rel": "bookmark", "href": bookmark + image_id},
+        {
+            "rel": "alternate",
+            "type": "application/vnd.openstack.image",
+            "href": alternate + image_id,
+        },
+    ]
+
+
+def _time(value):
+    if isinstance(value, str):
+        return f"{value[:10]}T{value[11:19]}Z"
+    return value.isoformat(timespec="seconds") + "Z"
+
+
+def main() -> None:
+    path, port, workers, threads = sys.argv[1:]
+    conf = config.load(["--config-file", path])
+    # Its links are the service's, which asks elsewhere.
+    application = Floor(engine.Database(conf), conf.api.compute_link_prefix)
+    api.serve(application, "127.0.0.1", int(port), int(workers), int(threads))
+
+
+if __name__ == "__main__":
+    main()
