@@ -14,7 +14,6 @@ import re
 from typing import Any
 from typing import TYPE_CHECKING
 
-import orjson
 from oslo_config import cfg
 import webob
 
@@ -116,7 +115,7 @@ class Application:
         if match.methods is None:
             headers.append(_JSON)
             document = self._versions.of_path(match.version)
-            return 200, orjson.dumps(document(root))
+            return 200, views.dump(document(root))
 
         route = match.methods[method]
         if minor > route.until:
@@ -158,7 +157,7 @@ class Application:
         if view is None:
             return req.route.success, b""
         headers.append(_JSON)
-        return req.route.success, orjson.dumps(view)
+        return req.route.success, views.dump(view)
 
     def _microversion(
         self, environ: "WSGIEnvironment", version: str, headers: Headers

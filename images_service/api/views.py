@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images as the API shows them.  Pure functions of images and links."""
 
-import dataclasses
-import datetime
 import json
 from typing import Any
 
@@ -11,17 +9,16 @@ from oslo_utils import strutils
 
 from images_service import model
 
-# Keys that mean something to a view; a document without them goes into the
-# answer as it is stored.
+# Keys that mean something to a view, as they stand in a stored document; one
+# without them goes into the answer as it is stored.
+_DEVICES, _MAPPINGS = '"block_device_mapping"', '"mappings"'
+_SERVER, _DISK_CONFIG = '"instance_uuid"', '"auto_disk_config"'
+_UNKNOWN = ("UNKNOWN", 0)
 _SHOWN_DECODED = ("block_device_mapping", "mappings")
-_DISK_CONFIG = "auto_disk_config"
-_SERVER = "instance_uuid"
-_MEANINGFUL = tuple(
-    f'"{key}"' for key in (*_SHOWN_DECODED, _DISK_CONFIG, _SERVER)
-)
+# Times are UTC without a zone, in whole seconds: 2026-03-01T10:00:00Z.
+_TIMES = orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
 class Links:
     """What the links of one answer start with.
 
@@ -31,28 +28,40 @@ class Links:
     :param alternate: of the image service.
     """
 
-    self_: str
-    bookmark: str
-    alternate: str
+    __slots__ = ("_alternates", "_bookmarks", "_selves", "bookmark", "self_")
 
-    def of(self, collection: str, item_id: str) -> list[dict[str, str]]:
-        """Return the two links of an item of a collection."""
-        path = f"/{collection}/{item_id}"
+    def __init__(self, self_: str, bookmark: str, alternate: str) -> None:
+        self.self_ = self_
+        self.bookmark = bookmark
+        # Once for all images of a page.
+        self._selves = f"{self_}/images/"
+        self._bookmarks = f"{bookmark}/images/"
+        self._alternates = f"{alternate}/images/"
+
+    def of_image(self, image_id: str) -> list[dict[str, str]]:
+        """Return the three links of an image."""
+        return [
+            {"rel": "self", "href": self._selves + image_id},
+            {"rel": "bookmark", "href": self._bookmarks + image_id},
+            {
+                "rel": "alternate",
+                "type": "application/vnd.openstack.image",
+                "href": self._alternates + image_id,
+            },
+        ]
+
+    def of_server(self, server_id: str) -> list[dict[str, str]]:
+        """Return the two links of a server."""
+        path = f"/servers/{server_id}"
         return [
             {"rel": "self", "href": self.self_ + path},
             {"rel": "bookmark", "href": self.bookmark + path},
         ]
 
-    def of_image(self, image_id: str) -> list[dict[str, str]]:
-        """Return the three links of an image."""
-        return [
-            *self.of("images", image_id),
-            {
-                "rel": "alternate",
-                "type": "application/vnd.openstack.image",
-                "href": f"{self.alternate}/images/{image_id}",
-            },
-        ]
+
+def dump(view: object) -> bytes:
+    """Return a view as JSON text."""
+    return orjson.dumps(view, option=_TIMES)
 
 
 def summary(image: model.Image, links: Links) -> dict[str, Any]:
@@ -68,32 +77,34 @@ def detail(
     image: model.Image, links: Links, *, with_size: bool
 ) -> dict[str, Any]:
     """Return an image with all that the API shows of it."""
-    status, progress = model.STATUSES.get(image.status, ("UNKNOWN", 0))
+    # Runs for each image of a page, so it calls what it must and no more.
+    status, progress = model.STATUSES.get(image.status, _UNKNOWN)
+    image_id, document = image.id, image.metadata
+    is_plain = _DEVICES not in document and _MAPPINGS not in document
     view: dict[str, Any] = {
-        "id": image.id,
+        "id": image_id,
         "name": image.name,
         "minRam": image.min_ram,
         "minDisk": image.min_disk,
-        "metadata": metadata(image.metadata),
-        "created": _time(image.created_at),
-        "updated": _time(image.updated_at),
+        "metadata": orjson.Fragment(document)
+        if is_plain
+        else metadata(document),
+        "created": image.created_at,
+        "updated": image.updated_at,
         "status": status,
         "progress": progress,
     }
     if with_size:
         view["OS-EXT-IMG-SIZE:size"] = image.size or 0
-    view["links"] = links.of_image(image.id)
-    if (
-        f'"{_SERVER}"' in image.metadata
-        or f'"{_DISK_CONFIG}"' in image.metadata
-    ):
-        view.update(_of_properties(json.loads(image.metadata), links))
+    view["links"] = links.of_image(image_id)
+    if _SERVER in document or _DISK_CONFIG in document:
+        view.update(_of_properties(json.loads(document), links))
     return view
 
 
 def metadata(document: str) -> orjson.Fragment | dict[str, Any]:
     """Return stored metadata as the API shows them."""
-    if not any(key in document for key in _MEANINGFUL[:2]):
+    if _DEVICES not in document and _MAPPINGS not in document:
         return orjson.Fragment(document)
     return {
         key: item(key, value) for key, value in json.loads(document).items()
@@ -119,14 +130,11 @@ def item(key: str, value: str) -> Any:
 def _of_properties(items: dict[str, str], links: Links) -> dict[str, Any]:
     """Return the members of an image that its metadata imply."""
     view: dict[str, Any] = {}
-    if _SERVER in items:
-        server = items[_SERVER]
-        view["server"] = {"id": server, "links": links.of("servers", server)}
-    if _DISK_CONFIG in items:
-        automatic = strutils.bool_from_string(items[_DISK_CONFIG])
+    server = items.get("instance_uuid")
+    if server is not None:
+        view["server"] = {"id": server, "links": links.of_server(server)}
+    disk_config = items.get("auto_disk_config")
+    if disk_config is not None:
+        automatic = strutils.bool_from_string(disk_config)
         view["OS-DCF:diskConfig"] = "AUTO" if automatic else "MANUAL"
     return view
-
-
-def _time(time: datetime.datetime) -> str:
-    return time.isoformat(timespec="seconds") + "Z"

@@ -5,6 +5,7 @@ import argparse
 from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
+import gc
 from importlib import metadata
 import sys
 import tempfile
@@ -22,6 +23,10 @@ from images_service.watched import FileError
 
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
+
+# How many more objects there must be before garbage is looked for; a page of a
+# thousand images makes eight thousand.
+_OBJECTS = 25_000
 
 
 class Server(BaseApplication):  # type: ignore[misc]
@@ -134,6 +139,11 @@ def serve(
     :param workers: processes.
     :param threads: of each process.
     """
+    # What is there now stays. Collections of garbage need not look at it, nor
+    # at the many objects of a large page, none of which is garbage.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_OBJECTS)
     Server(
         application,
         {

@@ -29,6 +29,7 @@ PROJECT = "project-0"
 KEY = "bench"
 VALUES = ("a", "b")
 VIEWER = model.Viewer(PROJECT)
+TIMES = orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS
 FIELDS = len(model.Image._fields)
 
 
@@ -62,6 +63,7 @@ class Floor:
         self._database = database
         self._root = root
         self._connections = Connections(database)
+        self._times_are_text = database.writer.dialect.name == "sqlite"
         store = SqlStore(database)
         self._lists = {
             limit: record(
@@ -128,9 +130,8 @@ class Floor:
         row = cursor.fetchone()[:FIELDS]
         if len(rest) == 2:
             return orjson.dumps({"metadata": orjson.Fragment(row[-1])})
-        return orjson.dumps(
-            {"image": self._detail(row, *self._links(project))}
-        )
+        view = {"image": self._detail(row, *self._links(project))}
+        return orjson.dumps(view, option=TIMES)
 
     def _links(self, project):
         return (
@@ -154,7 +155,7 @@ class Floor:
                 f"&marker={rows[limit - 1][0]}"
             )
             answer["images_links"] = [{"rel": "next", "href": href}]
-        return orjson.dumps(answer)
+        return orjson.dumps(answer, option=TIMES)
 
     def _summary(self, row, own, bookmark, alternate):
         return {
@@ -181,6 +182,8 @@ class Floor:
             _,
             metadata,
         ) = row
+        if self._times_are_text:
+            created, updated = _time(created), _time(updated)
         shown, progress = model.STATUSES[status]
         return {
             "id": image_id,
@@ -188,8 +191,8 @@ class Floor:
             "minRam": min_ram,
             "minDisk": min_disk,
             "metadata": orjson.Fragment(metadata),
-            "created": _time(created),
-            "updated": _time(updated),
+            "created": created,
+            "updated": updated,
             "status": shown,
             "progress": progress,
             "OS-EXT-IMG-SIZE:size": size or 0,
@@ -226,10 +229,8 @@ def _three(image_id, own, bookmark, alternate):
     ]
 
 
-def _time(value):
-    if isinstance(value, str):
-        return f"{value[:10]}T{value[11:19]}Z"
-    return value.isoformat(timespec="seconds") + "Z"
+def _time(text):
+    return f"{text[:10]}T{text[11:19]}Z"
 
 
 def main() -> None:

@@ -35,6 +35,8 @@ _STATEMENTS = 512
 # Images that one transaction of an import stores.
 _BATCH = 5000
 
+# A row of the right columns is an image: a page makes a thousand of them.
+_as_image = functools.partial(tuple.__new__, model.Image)
 
 _PURGED = "An image with this id was purged; ids are never used again."
 
@@ -123,7 +125,7 @@ class SqlStore(base.ImageStore):
             rows = self._database.replica.read(
                 lambda db: self._page(db, query, viewer)
             )
-        found = [model.Image._make(row) for row in rows[: query.limit]]
+        found = list(map(_as_image, rows[: query.limit]))
         return model.Page(found, len(rows) > query.limit)
 
     def _page(

@@ -3,8 +3,6 @@ import datetime
 import json
 import unittest
 
-import orjson
-
 from images_service import model
 from images_service.api import views
 
@@ -34,7 +32,7 @@ def image(metadata=None, **attributes):
 
 def detail(*args, with_size=True, **attributes):
     view = views.detail(image(*args, **attributes), LINKS, with_size=with_size)
-    return json.loads(orjson.dumps(view))
+    return json.loads(views.dump(view))
 
 
 class TestDetail(unittest.TestCase):
@@ -162,7 +160,7 @@ class TestItem(unittest.TestCase):
         }.items():
             for key in ("block_device_mapping", "mappings"):
                 with self.subTest(key=key, value=value[:30]):
-                    item = orjson.dumps(views.item(key, value))
+                    item = views.dump(views.item(key, value))
                     self.assertEqual(shown, json.loads(item))
             self.assertEqual(value, views.item("other", value))
 
@@ -170,5 +168,5 @@ class TestItem(unittest.TestCase):
         items = {"mappings": "[1]", "a": "[1]"}
         self.assertEqual(
             {"mappings": [1], "a": "[1]"},
-            json.loads(orjson.dumps(views.metadata(json.dumps(items)))),
+            json.loads(views.dump(views.metadata(json.dumps(items)))),
         )
