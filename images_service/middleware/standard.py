@@ -32,11 +32,6 @@ CONF = "conf"
 Filter = Callable[["WSGIApplication"], "WSGIApplication"]
 
 
-class _RequestId(oslo_middleware.RequestId):
-    # Legacy clients look for the one that Nova sends.
-    compat_headers = ["x-compute-request-id"]  # noqa: RUF012
-
-
 def http_proxy_to_wsgi(
     global_conf: Mapping[str, Any], **_local: str
 ) -> Filter:
@@ -53,12 +48,6 @@ def cors(global_conf: Mapping[str, Any], **_local: str) -> Filter:
     if not conf.cors.allowed_origin:
         return lambda app: app
     return lambda app: oslo_middleware.CORS(app, conf)
-
-
-def request_id(global_conf: Mapping[str, Any], **_local: str) -> Filter:
-    """Give each request an id, and tell it in the answer."""
-    conf = global_conf[CONF]
-    return lambda app: _RequestId(app, conf)
 
 
 def authtoken(global_conf: Mapping[str, Any], **local: str) -> Filter:
