@@ -225,7 +225,6 @@ def _run(driver, options, stack):
     conf = base.configuration(
         service.folder,
         connection=connection,
-        DEFAULT={"log_file": f"{folder}/requests.log"},
         api={"compute_link_prefix": ROOT, "auth_strategy": "noauth2"},
     )
     images = _fill(conf)
@@ -267,7 +266,6 @@ def _with_keystone(folder, connection, images, lowest, options, stack):
     base.configuration(
         service.folder,
         connection=connection,
-        DEFAULT={"log_file": f"{folder}/requests.log"},
         api={"compute_link_prefix": ROOT, "auth_strategy": "keystone"},
         keystone_authtoken={
             **stub.options(),

@@ -197,8 +197,13 @@ class SqlStore(base.ImageStore):
             db.execute(
                 _SET_METADATA, {"image_id": image_id, "document": document}
             )
+            # Of what stays there is nothing to say.
+            changed = before.items() ^ after.items()
             self._change_terms(
-                db, image, terms.of_metadata(before), terms.of_metadata(after)
+                db,
+                image,
+                terms.of_metadata(dict(before.items() & changed)),
+                terms.of_metadata(dict(after.items() & changed)),
             )
             return image._replace(metadata=document)
 
