@@ -5,51 +5,14 @@ import argparse
 from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
-import gc
 from importlib import metadata
 import sys
 import tempfile
-from typing import Any
-from typing import TYPE_CHECKING
 
-from gunicorn.app.base import BaseApplication
 from oslo_config import cfg
-from oslo_log import log
 
-from images_service import app
 from images_service import config
-from images_service.cmd import demo
 from images_service.watched import FileError
-
-if TYPE_CHECKING:
-    from wsgiref.types import WSGIApplication
-
-# How many more objects there must be before garbage is looked for; a page of a
-# thousand images makes eight thousand.
-_OBJECTS = 25_000
-
-
-class Server(BaseApplication):  # type: ignore[misc]
-    """gunicorn around the application, which every worker shares.
-
-    :param settings: gunicorn's, by name.
-    """
-
-    def __init__(
-        self, application: "WSGIApplication", settings: dict[str, Any]
-    ) -> None:
-        self._application = application
-        self._settings = settings
-        super().__init__()
-
-    def load_config(self) -> None:
-        """Hand the settings over."""
-        for name, value in self._settings.items():
-            self.cfg.set(name, value)
-
-    def load(self) -> "WSGIApplication":
-        """Return the application."""
-        return self._application
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -109,6 +72,13 @@ def _between(text: str, least: int, most: int) -> int:
 
 
 def _serve(options: argparse.Namespace) -> None:
+    # What serves takes half a second to import, which --help need not wait
+    # for.
+    from oslo_log import log
+
+    from images_service import app
+    from images_service.cmd import serving
+
     args = [a for f in options.config_file or () for a in ("--config-file", f)]
     conf = config.load(args, prog="images-service-api")
     log.setup(conf, config.PROJECT)
@@ -123,48 +93,16 @@ def _serve(options: argparse.Namespace) -> None:
         # A service is there to be reached; one that trusts everybody isn't.
         host = "127.0.0.1" if trusting else "0.0.0.0"  # noqa: S104
     address = f"[{host}]" if ":" in host else host
-    serve(application, address, options.port, options.workers, options.threads)
-
-
-def serve(
-    application: "WSGIApplication",
-    address: str,
-    port: int,
-    workers: int,
-    threads: int,
-) -> None:
-    """Serve an application until the process is told to end.
-
-    :param address: to listen on; of IPv6 in brackets.
-    :param workers: processes.
-    :param threads: of each process.
-    """
-    # What is there now stays. Collections of garbage need not look at it, nor
-    # at the many objects of a large page, none of which is garbage.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_OBJECTS)
-    Server(
-        application,
-        {
-            "bind": f"{address}:{port}",
-            "workers": workers,
-            "threads": threads,
-            "worker_class": "gthread",
-            "keepalive": 75,
-            "proc_name": "images-service-api",
-            # URLs and headers as long as Nova's own server takes them.
-            "limit_request_line": 16384,
-            "limit_request_field_size": 16384,
-            "graceful_timeout": 30,
-            "control_socket_disable": True,
-        },
-    ).run()
+    serving.serve(
+        application, address, options.port, options.workers, options.threads
+    )
 
 
 @contextlib.contextmanager
 def _demo(options: argparse.Namespace) -> Iterator[None]:
     """Point the options at a demonstration, and clear it away at the end."""
+    from images_service.cmd import demo
+
     with tempfile.TemporaryDirectory(prefix="images-service-demo-") as folder:
         options.config_file = [demo.prepare(folder)]
         print(demo.welcome(folder, options.host or "127.0.0.1", options.port))

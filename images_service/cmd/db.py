@@ -9,8 +9,9 @@ from oslo_utils import timeutils
 import tqdm
 
 from images_service.cmd.manage import DatabaseCommand
-from images_service.store.sql import upkeep
-from images_service.store.sql.migrations import run
+
+# Alembic and SQLAlchemy are imported by the commands that use them, so that
+# --help need not wait for them.
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -20,6 +21,8 @@ class Sync(DatabaseCommand):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Do so."""
+        from images_service.store.sql.migrations import run
+
         run.sync(self.database)
         print(f"The database is at {run.head()}.")
 
@@ -29,6 +32,8 @@ class Version(DatabaseCommand):
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Do so; the exit status is 1 where they differ."""
+        from images_service.store.sql.migrations import run
+
         has, expected = run.version(self.database), run.head()
         print(f"database: {has or 'empty'}")
         print(f"expected: {expected}")
@@ -67,6 +72,8 @@ class Purge(DatabaseCommand):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Purge, and say how many images were."""
+        from images_service.store.sql import upkeep
+
         before = timeutils.utcnow() - parsed_args.older_than
         database = self.database
         total = upkeep.purgeable(database, before)
@@ -102,6 +109,8 @@ class Check(DatabaseCommand):
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Name the images that are wrong; exit status 1 where some remain."""
+        from images_service.store.sql import upkeep
+
         repair = parsed_args.repair
         wrong = 0
         for image_id in upkeep.check(self.database, repair=repair):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib import metadata
 import sys
 from typing import Any
+from typing import TYPE_CHECKING
 
 from cliff import app
 from cliff import command
@@ -13,8 +14,10 @@ from cliff import commandmanager
 from oslo_config import cfg
 
 from images_service import config
-from images_service.store.sql import engine
-from images_service.store.sql.store import SqlStore
+
+if TYPE_CHECKING:
+    from images_service.store.sql.engine import Database
+    from images_service.store.sql.store import SqlStore
 
 
 class Manage(app.App):
@@ -59,7 +62,7 @@ class Manage(app.App):
         args = [arg for path in files or () for arg in ("--config-file", path)]
         self.conf = config.load(args, prog="images-service-manage")
 
-    def open_database(self) -> engine.Database:
+    def open_database(self) -> "Database":
         """Return the configured database.
 
         :raises oslo_config.cfg.RequiredOptError: none is configured.
@@ -67,6 +70,9 @@ class Manage(app.App):
         if not self.conf.database.connection:
             group = cfg.OptGroup("database")
             raise cfg.RequiredOptError("connection", group)
+        # Only commands that use a database wait for SQLAlchemy.
+        from images_service.store.sql import engine
+
         return engine.Database(self.conf)
 
 
@@ -76,13 +82,15 @@ class DatabaseCommand(command.Command):
     app: Manage
 
     @property
-    def database(self) -> engine.Database:
+    def database(self) -> "Database":
         """The database."""
         return self.app.open_database()
 
     @property
-    def store(self) -> SqlStore:
+    def store(self) -> "SqlStore":
         """The store on it."""
+        from images_service.store.sql.store import SqlStore
+
         return SqlStore(self.database)
 
 

@@ -20,7 +20,7 @@ import orjson
 from images_service import config
 from images_service import model
 from images_service.api import versions
-from images_service.cmd import api
+from images_service.cmd import serving
 from images_service.store.sql import engine
 from images_service.store.sql.store import SqlStore
 from images_service.tests import base
@@ -238,7 +238,9 @@ def main() -> None:
     conf = config.load(["--config-file", path])
     # Its links are the service's, which asks elsewhere.
     application = Floor(engine.Database(conf), conf.api.compute_link_prefix)
-    api.serve(application, "127.0.0.1", int(port), int(workers), int(threads))
+    serving.serve(
+        application, "127.0.0.1", int(port), int(workers), int(threads)
+    )
 
 
 if __name__ == "__main__":

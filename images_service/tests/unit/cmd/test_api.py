@@ -15,8 +15,10 @@ import time
 import unittest
 from unittest import mock
 
+from images_service import app
 from images_service.cmd import api
 from images_service.cmd import demo
+from images_service.cmd import serving
 from images_service.tests import base
 from images_service.tests.servers import processes
 
@@ -64,8 +66,8 @@ class TestHost(base.TestCase):
         folder = self.make_folder()
         base.configuration(folder, api={"auth_strategy": strategy})
         with (
-            mock.patch.object(api, "Server") as server,
-            mock.patch.object(api.app, "create"),
+            mock.patch.object(serving, "Server") as server,
+            mock.patch.object(app, "create"),
             mock.patch("oslo_log.log.setup"),
         ):
             api.main(["--config-file", f"{folder}/images_service.conf", *args])
