@@ -208,15 +208,18 @@ def _cause(error: Exception) -> BaseException | None:
 
 
 def _passes(error: Exception) -> bool:
-    """Tell whether a failure passes, of those that oslo.db has no name for."""
+    """Tell whether a failure passes, of those that oslo.db doesn't name."""
     cause = _cause(error)
     if isinstance(cause, sqlite3.OperationalError):
         return any(text in str(cause) for text in _SQLITE_PASSING)
-    if cause is not None and hasattr(cause, "sqlstate"):
-        # psycopg has no code for what happens before there is a connection.
-        code = cause.sqlstate or "08000"
-        return code[:2] in _SQLSTATES_PASSING
-    return bool(cause and cause.args and cause.args[0] in _MYSQL_PASSING)
+    number = cause.args[0] if cause and cause.args else None
+    if isinstance(number, int):
+        return number in _MYSQL_PASSING
+    if cause is None or not hasattr(cause, "sqlstate"):
+        return False
+    # psycopg has no code for what happens before there is a connection.
+    code = cause.sqlstate or "08000"
+    return code[:2] in _SQLSTATES_PASSING
 
 
 def _is_deadlock(error: Exception) -> bool:
