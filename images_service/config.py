@@ -53,6 +53,13 @@ API_OPTS = [
         min=1,
         help="The most images in one answer; a larger limit is cut to this.",
     ),
+    cfg.IntOpt(
+        "max_page_metadata",
+        default=16 * 1024 * 1024,
+        min=1,
+        help="The most characters of metadata in one answer. A page of images "
+        "that would hold more ends before, and its next link goes on there.",
+    ),
     cfg.URIOpt(
         "compute_link_prefix",
         schemes=["http", "https"],

@@ -83,6 +83,8 @@ class ListQuery:
     :param min_disk: exactly so many GiB.
     :param changes_since: created, updated or deleted at or after (UTC).
     :param properties: all of these metadata, key and value.
+    :param max_metadata: at most about so many characters of metadata, but for
+        the page's first image; None for any number.
     """
 
     limit: int
@@ -93,6 +95,7 @@ class ListQuery:
     min_disk: int | None = None
     changes_since: datetime.datetime | None = None
     properties: tuple[tuple[str, str], ...] = ()
+    max_metadata: int | None = None
 
 
 class Page(NamedTuple):

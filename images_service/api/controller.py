@@ -13,6 +13,7 @@ class Controller:
 
     :param metadata_quota: the most metadata items that a change may leave.
     :param max_limit: the most images in one page.
+    :param max_page_metadata: the most characters of metadata in one page.
     """
 
     # What a refused write says; the image's id takes the place of {}.
@@ -24,11 +25,13 @@ class Controller:
         policy: enforcer.Policy,
         metadata_quota: int,
         max_limit: int,
+        max_page_metadata: int,
     ) -> None:
         self.store = store
         self.policy = policy
         self.metadata_quota = metadata_quota
         self.max_limit = max_limit
+        self.max_page_metadata = max_page_metadata
 
     def authorize_project(self, req: Request) -> None:
         """Ask policy about an action on the caller's project.

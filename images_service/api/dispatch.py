@@ -71,7 +71,13 @@ class Application:
         self._link_prefix: str | None = conf.api.compute_link_prefix
         self._glance_prefix: str | None = conf.api.glance_link_prefix
         self._versions = versions.Versions(self._maximum)
-        shared = (store, policy, conf.quota.metadata_items, conf.api.max_limit)
+        shared = (
+            store,
+            policy,
+            conf.quota.metadata_items,
+            conf.api.max_limit,
+            conf.api.max_page_metadata,
+        )
         self._controllers = {
             "images": images.Images(*shared),
             "image-metadata": image_metadata.ImageMetadata(*shared),

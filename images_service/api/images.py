@@ -2,6 +2,7 @@
 """Images: list, show, delete."""
 
 from collections.abc import Callable
+import dataclasses
 import functools
 from typing import Any
 
@@ -52,7 +53,10 @@ class Images(Controller):
         view: Callable[[model.Image, views.Links], dict[str, Any]],
     ) -> dict[str, Any]:
         assert req.route.query is not None
-        query = listing.parse(req.query, req.route.query, self.max_limit)
+        query = dataclasses.replace(
+            listing.parse(req.query, req.route.query, self.max_limit),
+            max_metadata=self.max_page_metadata,
+        )
         self.authorize_project(req)
         page = self.store.page(query, req.viewer)
         answer: dict[str, Any] = {

@@ -55,6 +55,10 @@ def parameters(
         "rows": query.limit + 1,
         "changes_since": query.changes_since,
     }
+    if query.max_metadata is not None:
+        # If none has more, all of them together have no more than the page
+        # may have.
+        values["share"] = query.max_metadata // (query.limit + 1)
     if marker is not None:
         values["marker_created_at"], values["marker_id"] = marker
     for number, digest in enumerate(digests):
@@ -117,7 +121,8 @@ def probed(
 def statement(shape: Shape) -> sa.Select[Any]:
     """Return the SELECT of a page of images, in the listing's order.
 
-    It yields one image more than the page holds, if there is one.
+    It yields one image more than the page holds, if there is one.  Metadata
+    that are longer than their share of a bounded page are null.
     """
     rows = sa.union_all(
         *(_rows(shape, number) for number in range(len(shape.sets)))
@@ -128,8 +133,13 @@ def statement(shape: Shape) -> sa.Select[Any]:
         .limit(_row_count())
         .subquery("page")
     )
+    columns: list[sa.ColumnElement[Any]] = list(IMAGE_COLUMNS)
+    if shape.bounded:
+        share = sa.bindparam("share", type_=sa.BigInteger)
+        within = sa.func.length(images.c.metadata) <= share
+        columns[-1] = sa.case((within, images.c.metadata)).label("metadata")
     return (
-        sa.select(*IMAGE_COLUMNS)
+        sa.select(*columns)
         .select_from(page.join(images, images.c.id == page.c.image_id))
         .order_by(images.c.created_at.desc(), images.c.id.desc())
     )

@@ -35,6 +35,8 @@ class Shape:
     :param terms: how many there are; the first leads.
     :param few_changes: of each set whether changes-since matches few there.
     :param few_shared: whether few shared images have the leading term.
+    :param bounded: whether metadata that are more than their share of the page
+        are left out at first.
     """
 
     sets: tuple[Set, ...]
@@ -43,6 +45,7 @@ class Shape:
     changes_since: bool
     few_changes: tuple[bool, ...] = ()
     few_shared: bool = False
+    bounded: bool = False
 
     @property
     def shares(self) -> bool:

@@ -94,6 +94,7 @@ _SET_STATE = tuple(
     .values(state=sa.bindparam("new_state"))
     for table in (image_terms, image_members)
 )
+_LENGTH = sa.func.length(images.c.metadata)
 _ADD_TERMS = sa.insert(image_terms)
 
 
@@ -107,6 +108,7 @@ class SqlStore(base.ImageStore):
         self._database = database
         self._statement = functools.lru_cache(_STATEMENTS)(listing.statement)
         self._probe = functools.lru_cache(_STATEMENTS)(listing.probe)
+        self._select = functools.lru_cache(_STATEMENTS)(_select)
         self._drop_terms = functools.lru_cache(_STATEMENTS)(_drop_terms)
 
     def get(self, image_id: str, viewer: model.Viewer) -> model.Image:
@@ -122,19 +124,16 @@ class SqlStore(base.ImageStore):
     def page(self, query: model.ListQuery, viewer: model.Viewer) -> model.Page:
         """Return a page of images; see ``base.ImageStore.page``."""
         with engine.unavailability():
-            rows = self._database.replica.read(
+            return self._database.replica.read(
                 lambda db: self._page(db, query, viewer)
             )
-        found = list(map(_as_image, rows[: query.limit]))
-        return model.Page(found, len(rows) > query.limit)
 
     def _page(
         self,
         db: connections.Session,
         query: model.ListQuery,
         viewer: model.Viewer,
-    ) -> Sequence[connections.Row]:
-        """Return the rows of a page, and one more where more follow."""
+    ) -> model.Page:
         place = None
         if query.marker is not None:
             # An image that was deleted since still has its place.
@@ -150,13 +149,61 @@ class SqlStore(base.ImageStore):
             after_marker=place is not None,
             terms=len(digests),
             changes_since=query.changes_since is not None,
+            bounded=query.max_metadata is not None,
         )
         values = listing.parameters(query, viewer, digests, place)
         if shape.needs_probe:
             (counts,) = db.rows(self._probe(shape), values)
             shape, digests = listing.probed(shape, digests, counts)
             values = listing.parameters(query, viewer, digests, place)
-        return db.rows(self._statement(shape), values)
+        rows = db.rows(self._statement(shape), values)
+        kept = rows[: query.limit]
+        if query.max_metadata is not None and None in [
+            row[-1] for row in kept
+        ]:
+            kept = self._complete(db, kept, query.max_metadata)
+        return model.Page(list(map(_as_image, kept)), len(rows) > len(kept))
+
+    def _complete(
+        self,
+        db: connections.Session,
+        rows: Sequence[connections.Row],
+        most: int,
+    ) -> list[connections.Row]:
+        """Return the first rows of a page, with metadata that were left out.
+
+        :param rows: their last column is metadata, null where left out.
+        :param most: about so many characters of metadata, but for the first
+            row's; the rows end before there are more.
+        """
+        left_out = [row[0] for row in rows if row[-1] is None]
+        lengths = self._of_images(db, _LENGTH, left_out)
+        kept: list[connections.Row] = []
+        for row in rows:
+            most -= lengths.get(row[0], 0) if row[-1] is None else len(row[-1])
+            if kept and most < 0:
+                break
+            kept.append(row)
+        wanted = [row[0] for row in kept if row[-1] is None]
+        found = self._of_images(db, images.c.metadata, wanted)
+        return [
+            # One that was purged meanwhile has none any more.
+            row
+            if row[-1] is not None
+            else [*row[:-1], found.get(row[0], "{}")]
+            for row in kept
+        ]
+
+    def _of_images(
+        self,
+        db: connections.Session,
+        column: sa.ColumnElement[Any],
+        ids: list[str],
+    ) -> dict[str, Any]:
+        """Return the value of a column for each of some images, by id."""
+        values = {f"id_{number}": id_ for number, id_ in enumerate(ids)}
+        rows = db.rows(self._select(column, len(ids)), values) if ids else []
+        return {row[0]: row[1] for row in rows}
 
     def _ahead(
         self, image_id: str, viewer: model.Viewer
@@ -339,6 +386,15 @@ def _touched(
         raise errors.PreconditionFailed if exists else errors.ImageNotFound
     (row,) = db.rows(_FOR_CHANGE, {"image_id": image_id})
     return model.Image._make(row)
+
+
+def _select(column: sa.ColumnElement[Any], count: int) -> sa.Select[Any]:
+    """Return the SELECT of a column of so many images, after their ids."""
+    ids = [
+        sa.bindparam(f"id_{number}", type_=images.c.id.type)
+        for number in range(count)
+    ]
+    return sa.select(images.c.id, column).where(images.c.id.in_(ids))
 
 
 def _drop_terms(count: int) -> sa.Delete:

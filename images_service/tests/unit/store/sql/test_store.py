@@ -327,6 +327,36 @@ class TestPage(StoreTestCase):
             with self.subTest(viewer=viewer, limit=limit):
                 self.assertEqual(whole, list(paged))
 
+    def test_metadata_are_bounded(self):
+        sizes = [10, 10, 900, 10, 2000, 10, 10, 500, 600, 10]
+        self.store.add(
+            [
+                glance.new_image(
+                    {
+                        "id": f"{number:08d}{base.UNKNOWN[8:]}",
+                        "owner": "bounded",
+                        "key": "x" * (size - len('{"key":""}')),
+                    },
+                    base.NOW,
+                )
+                for number, size in enumerate(reversed(sizes))
+            ]
+        )
+        viewer = model.Viewer("bounded")
+        own = {"limit": 10, "max_metadata": 1000}
+        pages, marker = [], None
+        while True:
+            query = model.ListQuery(marker=marker, **own)
+            page = self.store.page(query, viewer)
+            mine = [i for i in page.images if i.owner == "bounded"]
+            pages.append([len(image.metadata) for image in mine])
+            if not page.more:
+                break
+            marker = page.images[-1].id
+        self.assertEqual(
+            [[10, 10, 900, 10], [2000], [10, 10, 500], [600, 10]], pages
+        )
+
     def test_one_statement_for_each_shape(self):
         for limit, marker in ((3, None), (4, None), (5, base.IDS["own"])):
             self.names(OWNER, limit=limit, name=str(limit), marker=marker)
