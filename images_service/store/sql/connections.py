@@ -239,10 +239,15 @@ class Connections:
         except self._error as error:
             if self._engine.dialect.is_disconnect(error, raw, None):  # type: ignore[arg-type]
                 # The others are as old as this one.
-                connection.invalidate(error)
+                if connection.is_valid:
+                    connection.invalidate(error)
                 self._pool.dispose()
                 self._renew()
                 raise _Gone(error) from error
+            raise
+        except (KeyboardInterrupt, SystemExit):
+            # Half of an answer may still be on its way.
+            connection.invalidate()
             raise
         finally:
             connection.close()

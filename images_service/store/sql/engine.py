@@ -113,7 +113,7 @@ class Database:
         )
         # Sizes of the pools of connections, as SQLAlchemy calls them.
         self._sizes = {
-            "pool_size": conf.database.max_pool_size or 5,
+            "pool_size": conf.database.max_pool_size,
             "max_overflow": conf.database.max_overflow,
             "timeout": conf.database.pool_timeout,
             "recycle": conf.database.connection_recycle_time,
