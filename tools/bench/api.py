@@ -21,6 +21,7 @@ import uuid
 
 import floor
 import load
+import plot
 
 from images_service import model
 from images_service.store.sql import engine
@@ -150,16 +151,17 @@ class Figures:
         self.rate.append(len(found.latencies) / found.seconds)
         self.latencies += found.latencies
 
-    def __str__(self):
+    def told(self):
+        """Return requests a second, p50 and p99 in ms, and CPU in us."""
         ordered = sorted(self.latencies)
         p50 = ordered[len(ordered) // 2] * 1e3
         p99 = ordered[len(ordered) * 99 // 100] * 1e3
         rate, cpu = map(statistics.median, (self.rate, self.cpu))
-        return f"{rate:8.0f} {p50:8.2f} {p99:8.2f} {cpu:8.0f}"
+        return f"{rate:.0f}", f"{p50:.2f}", f"{p99:.2f}", f"{cpu:.0f}"
 
 
 def measure(case, service, lowest, constant, options):
-    """Measure a case and print its line."""
+    """Measure a case, print its line, and return its three medians of CPU."""
     sides = [
         (service, case.requests, Figures()),
         (lowest, case.requests, Figures()),
@@ -173,25 +175,42 @@ def measure(case, service, lowest, constant, options):
             into.measure(server, requests, seconds)
     ours, least, nothing = (figures for _, _, figures in sides)
     ratios = [a / b for a, b in zip(ours.cpu, least.cpu, strict=True)]
-    middle = statistics.median(ours.cpu) / statistics.median(least.cpu)
-    above = (
-        statistics.median(ours.cpu) - statistics.median(least.cpu)
-    ) / statistics.median(nothing.cpu)
-    cpu = statistics.median(nothing.cpu)
-    spread = f"({min(ratios):.2f} to {max(ratios):.2f})"
-    print(
-        f"{case.name:22}{ours} {least} {cpu:8.0f} {middle:7.2f} {spread}"
-        f" {above:7.1f}",
-        flush=True,
+    medians = [statistics.median(each.cpu) for each in (ours, least, nothing)]
+    service_cpu, floor_cpu, constant_cpu = medians
+    print_row(
+        case.name,
+        *ours.told(),
+        f"{floor_cpu:.0f}",
+        f"{constant_cpu:.0f}",
+        f"{service_cpu / floor_cpu:.2f} "
+        f"({min(ratios):.2f} to {max(ratios):.2f})",
+        f"{(service_cpu - floor_cpu) / constant_cpu:.1f}",
     )
+    return medians
 
 
-HEADER = f"""\
-{"":22}{"service":^35} {"floor":^35} {"constant":>8}
-{"case":22}{"req/s":>8} {"p50 ms":>8} {"p99 ms":>8} {"CPU us":>8} \
-{"req/s":>8} {"p50 ms":>8} {"p99 ms":>8} {"CPU us":>8} {"CPU us":>8} \
-{"ratio":>7} {"":14} {"above":>7}
-"above" is the CPU above the floor, in constant answers."""
+# A table as the documentation has it.
+COLUMNS = {
+    "case": 21,
+    "req/s": 6,
+    "p50 ms": 6,
+    "p99 ms": 6,
+    "CPU": 6,
+    "floor": 6,
+    "constant": 8,
+    "ratio": 22,
+    "above": 5,
+}
+
+
+def print_row(*cells):
+    widths = COLUMNS.values()
+    row = "  ".join(c.ljust(w) for c, w in zip(cells, widths, strict=True))
+    print(row.rstrip(), flush=True)
+
+
+def print_rule():
+    print_row(*("=" * width for width in COLUMNS.values()))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -205,15 +224,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--only", help="cases whose name holds this")
     parser.add_argument(
+        "--plot", metavar="FILE", help="draw the CPU; needs matplotlib"
+    )
+    parser.add_argument(
         "--keystone", action="store_true", help="show with a cached token, too"
     )
 
 
 def run(options: argparse.Namespace) -> None:
+    measured = {}
     for driver in options.driver or ("sqlite", "mysqlclient", "psycopg"):
         with contextlib.ExitStack() as stack:
-            print(f"\n{driver}\n{HEADER}")
-            _run(driver, options, stack)
+            print(f"\n{driver}\n{'-' * len(driver)}\n")
+            measured[driver] = _run(driver, options, stack)
+    if options.plot:
+        plot.draw(measured, options.plot)
 
 
 def _run(driver, options, stack):
@@ -235,17 +260,25 @@ def _run(driver, options, stack):
         server.start()
         server.wait()
     constant = Case("constant", ["/constant"] * options.connections)
+    medians = {}
+    print_rule()
+    print_row(*COLUMNS)
+    print_rule()
     for case in cases(images, options.connections):
         if options.only and options.only not in case.name:
             continue
         _compare(case, service, lowest)
-        measure(case, service, lowest, constant, options)
-    print(
-        f"resident memory of a worker: {memory_of(service):.0f} MB, "
-        f"of the floor's {memory_of(lowest):.0f} MB"
-    )
+        medians[case.name] = measure(case, service, lowest, constant, options)
     if options.keystone:
-        _with_keystone(folder, connection, images, lowest, options, stack)
+        medians["show, Keystone"] = _with_keystone(
+            folder, connection, images, lowest, options, stack
+        )
+    print_rule()
+    print(
+        f"\nA worker has {memory_of(service):.0f} MB of resident memory, "
+        f"the floor's {memory_of(lowest):.0f} MB."
+    )
+    return medians
 
 
 def _with_keystone(folder, connection, images, lowest, options, stack):
@@ -279,7 +312,7 @@ def _with_keystone(folder, connection, images, lowest, options, stack):
     constant = Case("constant", ["/constant"] * options.connections)
     _, case, *_ = cases(images, options.connections)
     case.name = "show, Keystone"
-    measure(case, service, lowest, constant, options)
+    return measure(case, service, lowest, constant, options)
 
 
 @contextlib.contextmanager
