@@ -185,6 +185,11 @@ def load(args: Sequence[str] = (), prog: str = PROJECT) -> cfg.ConfigOpts:
     return conf
 
 
+def file_arguments(paths: Sequence[str] | None) -> list[str]:
+    """Return the command line that names configuration files."""
+    return [arg for path in paths or () for arg in ("--config-file", path)]
+
+
 def find_file(conf: cfg.ConfigOpts, name: str) -> str | None:
     """Return the path of a file that belongs to the configuration.
 

@@ -85,15 +85,12 @@ def detail(
     # Runs for each image of a page, so it calls what it must and no more.
     image_id, document = image.id, image.metadata
     status, progress = model.STATUSES.get(image.status, _UNKNOWN)
-    is_plain = _DEVICES not in document and _MAPPINGS not in document
     view: dict[str, Any] = {
         "id": image_id,
         "name": image.name,
         "minRam": image.min_ram,
         "minDisk": image.min_disk,
-        "metadata": orjson.Fragment(document)
-        if is_plain
-        else metadata(document),
+        "metadata": metadata(document),
         "created": image.created_at,
         "updated": image.updated_at,
         "status": status,

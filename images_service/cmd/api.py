@@ -79,7 +79,7 @@ def _serve(options: argparse.Namespace) -> None:
     from images_service import app
     from images_service.cmd import serving
 
-    args = [a for f in options.config_file or () for a in ("--config-file", f)]
+    args = config.file_arguments(options.config_file)
     conf = config.load(args, prog="images-service-api")
     log.setup(conf, config.PROJECT)
     if not conf.database.connection:

@@ -58,8 +58,7 @@ class Manage(app.App):
 
     def initialize_app(self, argv: list[str]) -> None:
         """Read the configuration."""
-        files = self.options.config_file
-        args = [arg for path in files or () for arg in ("--config-file", path)]
+        args = config.file_arguments(self.options.config_file)
         self.conf = config.load(args, prog="images-service-manage")
 
     def open_database(self) -> "Database":

@@ -21,8 +21,7 @@ def enforcer_for_tools() -> policy.Enforcer:
     read the policy file's name from there, so that is where it is put.
     """
     tool: cfg.ConfigOpts = cfg.CONF
-    files = [arg for f in tool.config_file for arg in ("--config-file", f)]
-    conf = config.load(files)
+    conf = config.load(config.file_arguments(tool.config_file))
     opts.set_defaults(tool)
     path = enforcer.main_file(conf, required=True)
     if path is not None:

@@ -17,6 +17,7 @@ import webob
 from images_service import app
 from images_service import config
 from images_service import glance
+from images_service import watched
 from images_service.cmd import manage
 from images_service.store.sql import connections
 from images_service.store.sql import engine
@@ -167,6 +168,15 @@ class TestCase(unittest.TestCase):
         folder = tempfile.TemporaryDirectory(prefix="images-service-test-")
         self.addCleanup(folder.cleanup)
         return folder.name
+
+    def take_edits_at_once(self):
+        """See to it that what a test has just written is taken for all of it.
+
+        Files that were written a moment ago are else left alone for another.
+        """
+        settled = mock.patch.object(watched, "_SETTLED", 0)
+        settled.start()
+        self.addCleanup(settled.stop)
 
     def make_conf(self, **options):
         return configuration(self.make_folder(), **options)

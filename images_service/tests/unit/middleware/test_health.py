@@ -11,9 +11,7 @@ from images_service.tests import base
 class TestHealthcheck(base.ApiTestCase):
     def setUp(self):
         super().setUp()
-        settled = mock.patch.object(watched, "_SETTLED", 0)
-        settled.start()
-        self.addCleanup(settled.stop)
+        self.take_edits_at_once()
 
     def get(self, method="GET"):
         req = webob.Request.blank("/healthcheck", method=method)

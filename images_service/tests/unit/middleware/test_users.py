@@ -21,9 +21,7 @@ class UsersTestCase(base.TestCase):
     def setUp(self):
         super().setUp()
         self.folder = self.make_folder()
-        settled = mock.patch.object(watched, "_SETTLED", 0)
-        settled.start()
-        self.addCleanup(settled.stop)
+        self.take_edits_at_once()
         self.write("passwords", "# Who.\n\n" + entry("alice", "secret"))
         self.write("map.yaml", json.dumps({"alice": GRANT, "bob": GRANT}))
         self.conf = base.configuration(

@@ -38,10 +38,7 @@ class PolicyTestCase(base.TestCase):
     def setUp(self):
         super().setUp()
         self.folder = self.make_folder()
-        # What a test writes is all there is.
-        settled = mock.patch.object(watched, "_SETTLED", 0)
-        settled.start()
-        self.addCleanup(settled.stop)
+        self.take_edits_at_once()
 
     def path(self, name="policy.json"):
         return os.path.join(self.folder, name)
