@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What query strings and bodies must look like, and how they fail to."""
 
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from typing import Any
 
+import fastjsonschema
 import jsonschema
 from jsonschema import exceptions
 from jsonschema import validators
@@ -100,13 +102,20 @@ class Schema:
     """A schema, compiled once, and the place that its messages name.
 
     :param place: ``field/attribute`` or ``query parameters``.
+    :param quick: raises an exception where a value may not fit; finds out
+        sooner that one does than ``validator``, which knows the messages.
     """
 
     def __init__(
-        self, schema: Mapping[str, Any], place: str, validator: Any
+        self,
+        schema: Mapping[str, Any],
+        place: str,
+        validator: Any,
+        quick: Callable[[Any], object] | None = None,
     ) -> None:
         self._place = place
         self._validator = validator(schema, format_checker=_formats)
+        self._quick = quick
 
     def check(self, value: Any) -> None:
         """Raise an error that names what is wrong with a value, if anything.
@@ -114,6 +123,13 @@ class Schema:
         :raises errors.Invalid: the value doesn't fit.
         :raises errors.MalformedBody: it is nested too deep to be looked at.
         """
+        if self._quick is not None:
+            try:
+                self._quick(value)
+                return
+            except fastjsonschema.JsonSchemaException:
+                # What is wrong with it is said below.
+                pass
         try:
             error = exceptions.best_match(self._validator.iter_errors(value))
         except RecursionError as too_deep:
@@ -136,4 +152,11 @@ def of_query(schema: Mapping[str, Any]) -> Schema:
 
 def of_body(schema: Mapping[str, Any]) -> Schema:
     """Return a schema of a JSON body."""
-    return Schema(schema, "field/attribute", jsonschema.Draft202012Validator)
+    return Schema(
+        schema,
+        "field/attribute",
+        jsonschema.Draft202012Validator,
+        # Code made of the schema: 1 us for one item, where the validator
+        # takes 16.
+        fastjsonschema.compile(schema, use_default=False),
+    )

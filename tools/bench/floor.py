@@ -205,6 +205,9 @@ class Floor:
         with contextlib.ExitStack() as stack:
             cursor.execute("BEGIN")
             stack.callback(cursor.execute, "COMMIT")
+            ((statement, values),) = self._images[image_id]
+            cursor.execute(statement, values)
+            cursor.fetchone()
             touch, read, *_ = self._changes[image_id, None, VALUES[0]]
             for statement, values in (touch, read):
                 cursor.execute(statement, values)

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 import unittest
 
+import hypothesis
+from hypothesis import strategies
+import jsonschema
+
 from images_service import errors
 from images_service.api import schemas
 
@@ -8,6 +12,12 @@ METADATA = schemas.of_body(schemas.METADATA)
 META = schemas.of_body(schemas.META)
 LEGACY_METADATA = schemas.of_body(schemas.LEGACY_METADATA)
 LEGACY_META = schemas.of_body(schemas.LEGACY_META)
+BODIES = (
+    (schemas.METADATA, METADATA),
+    (schemas.META, META),
+    (schemas.LEGACY_METADATA, LEGACY_METADATA),
+    (schemas.LEGACY_META, LEGACY_META),
+)
 
 
 class TestBodies(unittest.TestCase):
@@ -99,3 +109,23 @@ class TestBodies(unittest.TestCase):
         finally:
             while deep:
                 deep = deep.pop()
+
+    @hypothesis.given(strategies.data())
+    def test_quick_answers_are_right(self, data):
+        text = strategies.text(max_size=4) | strategies.sampled_from(
+            ("metadata", "meta", "k" * 255, "v" * 256, "a\n", "a\0", "\ud800")
+        )
+        value = strategies.none() | strategies.integers() | text
+        items = value | strategies.dictionaries(text, text | value, max_size=3)
+        name = strategies.sampled_from(("metadata", "meta")) | text
+        body = data.draw(
+            items | strategies.dictionaries(name, items, max_size=2)
+        )
+        for schema, checked in BODIES:
+            fits = jsonschema.Draft202012Validator(schema).is_valid(body)
+            try:
+                checked.check(body)
+            except errors.Invalid:
+                self.assertFalse(fits)
+            else:
+                self.assertTrue(fits)
