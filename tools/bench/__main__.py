@@ -4,9 +4,10 @@
 import argparse
 
 import api
+import memory
 import policy
 
-BENCHMARKS = {"api": api, "policy": policy}
+BENCHMARKS = {"api": api, "memory": memory, "policy": policy}
 
 
 def main() -> None:

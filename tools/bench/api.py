@@ -243,7 +243,7 @@ def run(options: argparse.Namespace) -> None:
 
 def _run(driver, options, stack):
     folder = stack.enter_context(tempfile.TemporaryDirectory())
-    connection = stack.enter_context(_database(driver))
+    connection = stack.enter_context(database(driver))
     service = processes.Api(
         folder, workers=options.workers, threads=options.threads
     )
@@ -252,7 +252,7 @@ def _run(driver, options, stack):
         connection=connection,
         api={"compute_link_prefix": ROOT, "auth_strategy": "noauth2"},
     )
-    images = _fill(conf)
+    images = fill(conf)
     conf_file = f"{service.folder}/images_service.conf"
     lowest = Floor(folder, conf_file, options.workers, options.threads)
     for server in (service, lowest):
@@ -281,8 +281,8 @@ def _run(driver, options, stack):
     return medians
 
 
-def _with_keystone(folder, connection, images, lowest, options, stack):
-    """Measure show with tokens that memcached knows."""
+def keystone_service(folder, connection, stack, workers, threads):
+    """Start a service whose tokens memcached knows; return it, ready."""
     stub = keystone.Keystone(
         {
             TOKEN: keystone.token_document(
@@ -294,7 +294,7 @@ def _with_keystone(folder, connection, images, lowest, options, stack):
     stack.callback(stub.stop)
     memcached = processes.Memcached(folder)
     service = processes.Api(
-        folder, "keystone", workers=options.workers, threads=options.threads
+        folder, "keystone", workers=workers, threads=threads
     )
     base.configuration(
         service.folder,
@@ -309,6 +309,14 @@ def _with_keystone(folder, connection, images, lowest, options, stack):
         stack.callback(server.stop)
         server.start()
         server.wait()
+    return service
+
+
+def _with_keystone(folder, connection, images, lowest, options, stack):
+    """Measure show with tokens that memcached knows."""
+    service = keystone_service(
+        folder, connection, stack, options.workers, options.threads
+    )
     constant = Case("constant", ["/constant"] * options.connections)
     _, case, *_ = cases(images, options.connections)
     case.name = "show, Keystone"
@@ -316,14 +324,14 @@ def _with_keystone(folder, connection, images, lowest, options, stack):
 
 
 @contextlib.contextmanager
-def _database(driver):
+def database(driver):
     name = {"sqlite": "sqlite", "mysqlclient": "mysql", "pymysql": "mysql"}
     with backends.database(name.get(driver, "postgresql")) as url:
         dialect = DRIVERS[driver] or "sqlite"
         yield f"{dialect}:{url.partition(':')[2]}"
 
 
-def _fill(conf):
+def fill(conf):
     """Store the images and return them, newest first."""
     database = engine.Database(conf)
     migrations.sync(database)

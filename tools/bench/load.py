@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Load from one process: some connections, each with one request under way."""
 
+import math
 import re
 import selectors
 import socket
@@ -52,10 +53,16 @@ class _Connection:
         return self._left == 0
 
 
-def run(port: int, requests: list[list[bytes]], seconds: float) -> Load:
-    """Send requests for some time.
+def run(
+    port: int,
+    requests: list[list[bytes]],
+    seconds: float = math.inf,
+    count: float = math.inf,
+) -> Load:
+    """Send requests for some time, or so many.
 
     :param requests: for each connection the requests that it sends in turn.
+    :param count: a few more are sent, those that are then under way.
     """
     connections = [_Connection(port, each) for each in requests]
     latencies: list[float] = []
@@ -74,7 +81,7 @@ def run(port: int, requests: list[list[bytes]], seconds: float) -> Load:
                     continue
                 now = time.perf_counter()
                 latencies.append(now - connection.started)
-                if now - start < seconds:
+                if now - start < seconds and len(latencies) < count:
                     connection.send()
                 else:
                     waiting -= 1

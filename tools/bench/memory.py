@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a worker keeps of memory, as it answers.
+
+One worker with Keystone and memcached, on 1,001 images; requests of all kinds
+take turns, pages of a thousand among them. Printed is the worker's resident
+memory after each ten thousand.
+"""
+
+import argparse
+import contextlib
+import tempfile
+
+import api
+import load
+
+from images_service.tests import base
+
+ROUND = 10_000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--driver", choices=api.DRIVERS, default="psycopg")
+    parser.add_argument("--requests", type=int, default=60_000)
+    parser.add_argument("--threads", type=int, default=4)
+
+
+def run(options: argparse.Namespace) -> None:
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        connection = stack.enter_context(api.database(options.driver))
+        conf = base.configuration(folder, connection=connection)
+        images = api.fill(conf)
+        service = api.keystone_service(
+            folder, connection, stack, 1, options.threads
+        )
+        cases = api.cases(images, options.threads)
+        mixed = [
+            [request for each in every for request in each]
+            for every in zip(*(case.requests for case in cases), strict=True)
+        ]
+        print(f"{'requests':>8}  {'MB':>6}")
+        for sent in range(0, options.requests, ROUND):
+            count = min(ROUND, options.requests - sent)
+            load.run(service.port, mixed, count=count)
+            print(f"{sent + count:8}  {api.memory_of(service):6.1f}")
