@@ -163,6 +163,28 @@ def new_image(
     return model.NewImage(image, _metadata(record), _members(record))
 
 
+def attribute(name: str, value: Any) -> Any:
+    """Return an attribute's value, as the store takes it.
+
+    :param name: one of ``name``, ``owner``, ``min_ram`` and ``min_disk``.
+    :raises Refused: the attribute can't have it.
+    """
+    if name == "name":
+        return _name({name: value})
+    if name == "owner":
+        return _project(value, "a project")
+    return _number({name: value}, name)
+
+
+def property_of(key: str, value: str) -> tuple[str, str]:
+    """Return a property, as the store takes it.
+
+    :raises Refused: no database can hold it.
+    """
+    _storable(f"property {key}", key + value)
+    return key, value
+
+
 def _metadata(record: Mapping[str, Any]) -> dict[str, str]:
     named = record.get("properties")
     if named is not None and not isinstance(named, dict):
@@ -178,7 +200,7 @@ def _metadata(record: Mapping[str, Any]) -> dict[str, str]:
             items[name] = ""
         elif not isinstance(value, str):
             raise Refused(f"property {name} is not a string")
-        _storable(f"property {name}", name + items[name])
+        property_of(name, items[name])
     return items
 
 

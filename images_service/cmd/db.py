@@ -19,6 +19,8 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 class Sync(DatabaseCommand):
     """Bring the database to the schema that this release expects."""
 
+    examples = ("db sync",)
+
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Do so."""
         from images_service.store.sql.migrations import run
@@ -29,6 +31,8 @@ class Sync(DatabaseCommand):
 
 class Version(DatabaseCommand):
     """Print the database's schema version, and the one that is expected."""
+
+    examples = ("db version",)
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Do so; the exit status is 1 where they differ."""
@@ -46,6 +50,11 @@ class Purge(DatabaseCommand):
     It works in small transactions, and may be ended and started again. The
     ids of purged images are never used again.
     """
+
+    examples = (
+        "db purge --older-than 30d",
+        "db purge --older-than 90d --max-rows 10000 --dry-run",
+    )
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add the age, and how much to do."""
@@ -96,6 +105,8 @@ class Purge(DatabaseCommand):
 
 class Check(DatabaseCommand):
     """Check that images are found by what they are."""
+
+    examples = ("db check", "db check --repair")
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add the choice to repair."""

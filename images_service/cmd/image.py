@@ -20,6 +20,8 @@ _PAGE = 1000
 class List(DatabaseCommand, lister.Lister):
     """List all images that are not deleted, newest first."""
 
+    examples = ("image list", "image list --name jammy --limit 10 -f json")
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add the filters."""
         parser = super().get_parser(prog_name)
@@ -49,6 +51,8 @@ class List(DatabaseCommand, lister.Lister):
 class Show(DatabaseCommand, show.ShowOne):
     """Show an image, its metadata included."""
 
+    examples = ("image show 0f1c9a52-6a3c-4d8e-9b7e-2d1a4c6e8f00",)
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add the image's id."""
         parser = super().get_parser(prog_name)
@@ -69,6 +73,8 @@ class Show(DatabaseCommand, show.ShowOne):
 
 class Delete(DatabaseCommand):
     """Delete images, protected ones too."""
+
+    examples = ("image delete 0f1c9a52-6a3c-4d8e-9b7e-2d1a4c6e8f00",)
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add the images' ids."""

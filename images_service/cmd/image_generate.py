@@ -38,6 +38,8 @@ class Generate(DatabaseCommand):
     team, build (rare) and batch (the same for all).
     """
 
+    examples = ("image generate --count 100000 --projects 1000",)
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add how many, for whom, and which."""
         parser = super().get_parser(prog_name)

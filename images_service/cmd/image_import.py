@@ -26,6 +26,11 @@ class Import(DatabaseCommand):
     status 1.
     """
 
+    examples = (
+        "image import images.json",
+        "image import --update --owner 8a4ce6f2c1d34b4f8d59e9a4b5d0c7e1 -",
+    )
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add the file and what to do with what it holds."""
         parser = super().get_parser(prog_name)

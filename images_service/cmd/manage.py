@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from images_service.store.sql.store import SqlStore
 
 
+PROGRAM = "images-service-manage"
+
+
 class Manage(app.App):
     """The program; its commands are entry points."""
 
     # Say what went wrong, in a line; with -v also what is being done.
-    CONSOLE_MESSAGE_FORMAT = "images-service-manage: %(message)s"
+    CONSOLE_MESSAGE_FORMAT = f"{PROGRAM}: %(message)s"
     DEFAULT_VERBOSE_LEVEL = 0
 
     def __init__(self) -> None:
@@ -59,7 +62,7 @@ class Manage(app.App):
     def initialize_app(self, argv: list[str]) -> None:
         """Read the configuration."""
         args = config.file_arguments(self.options.config_file)
-        self.conf = config.load(args, prog="images-service-manage")
+        self.conf = config.load(args, prog=PROGRAM)
 
     def open_database(self) -> "Database":
         """Return the configured database.
@@ -75,10 +78,24 @@ class Manage(app.App):
         return engine.Database(self.conf)
 
 
-class DatabaseCommand(command.Command):
-    """A command that works on the configured database."""
+class Command(command.Command):
+    """A command; its help is its docstring, its options, and examples."""
 
     app: Manage
+    # Command lines, without the program's name.
+    examples: Sequence[str] = ()
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return a parser whose help keeps its lines."""
+        parser = super().get_parser(prog_name)
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        lines = [f"  {PROGRAM} {example}" for example in self.examples]
+        parser.epilog = "\n".join(("examples:", *lines))
+        return parser
+
+
+class DatabaseCommand(Command):
+    """A command that works on the configured database."""
 
     @property
     def database(self) -> "Database":

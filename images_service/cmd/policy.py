@@ -4,27 +4,26 @@
 import argparse
 from typing import Any
 
-from cliff import command
 from cliff import lister
 
 from images_service import context
 from images_service import errors
 from images_service import model
+from images_service.cmd.manage import Command
 from images_service.cmd.manage import DatabaseCommand
-from images_service.cmd.manage import Manage
 from images_service.policy import enforcer
 from images_service.policy import rules
 from images_service.policy.snapshot import Snapshot
 
 
-class Check(command.Command):
+class Check(Command):
     """Tell whether a policy file can be taken, and what is wrong with it.
 
     Without FILE, the configured files are checked, as a service does that
     starts.
     """
 
-    app: Manage
+    examples = ("policy check", "policy check /etc/images_service/policy.json")
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add the file."""
@@ -41,10 +40,10 @@ class Check(command.Command):
         print("The policy is good.")
 
 
-class List(lister.Lister):
+class List(Command, lister.Lister):
     """List the rules: their defaults, what is in force, and where from."""
 
-    app: Manage
+    examples = ("policy list",)
 
     def take_action(
         self, parsed_args: argparse.Namespace
@@ -66,6 +65,12 @@ class Explain(DatabaseCommand):
     project of which nothing else is known. The exit status is 0 where the
     rule allows it, else 1.
     """
+
+    examples = (
+        "policy explain images:delete --roles member,reader --project "
+        "8a4ce6f2c1d34b4f8d59e9a4b5d0c7e1 --image "
+        "0f1c9a52-6a3c-4d8e-9b7e-2d1a4c6e8f00",
+    )
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Add the question."""

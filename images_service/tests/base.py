@@ -217,7 +217,11 @@ class ManageTestCase(TestCase):
             mock.patch.object(logging.root, "handlers", []),
             mock.patch.object(logging.root, "setLevel"),
         ):
-            status = manage.main(["--config-file", path, *args])
+            try:
+                status = manage.main(["--config-file", path, *args])
+            except SystemExit as end:
+                # An option that is wrong ends the program at once.
+                status = end.code
         return status, out.getvalue(), err.getvalue()
 
 
