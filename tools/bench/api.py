@@ -111,17 +111,10 @@ class Floor(processes.HTTPServer):
         return self._command
 
 
-def workers_of(server):
-    """Return the process ids of a server's workers."""
-    pid = server.process.pid
-    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-        return file.read().split() or [str(pid)]
-
-
 def cpu_of(server):
     """Return the seconds of CPU that a server's workers have used."""
     ticks = 0
-    for pid in workers_of(server):
+    for pid in server.workers():
         with open(f"/proc/{pid}/stat", encoding="ascii") as file:
             fields = file.read().rpartition(")")[2].split()
         ticks += int(fields[11]) + int(fields[12])
@@ -131,7 +124,7 @@ def cpu_of(server):
 def memory_of(server):
     """Return the resident memory of a server's largest worker, in MB."""
     sizes = []
-    for pid in workers_of(server):
+    for pid in server.workers():
         with open(f"/proc/{pid}/statm", encoding="ascii") as file:
             sizes.append(int(file.read().split()[1]) * _PAGE)
     return max(sizes) / 1e6

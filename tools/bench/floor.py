@@ -202,12 +202,12 @@ class Floor:
     def _put(self, image_id, body):
         (value,) = body["meta"].values()
         cursor = self._connections.cursor
+        ((statement, values),) = self._images[image_id]
+        cursor.execute(statement, values)
+        cursor.fetchone()
         with contextlib.ExitStack() as stack:
             cursor.execute("BEGIN")
             stack.callback(cursor.execute, "COMMIT")
-            ((statement, values),) = self._images[image_id]
-            cursor.execute(statement, values)
-            cursor.fetchone()
             touch, read, *_ = self._changes[image_id, None, VALUES[0]]
             for statement, values in (touch, read):
                 cursor.execute(statement, values)
@@ -240,9 +240,13 @@ def main() -> None:
     path, port, workers, threads = sys.argv[1:]
     conf = config.load(["--config-file", path])
     # Its links are the service's, which asks elsewhere.
-    application = Floor(engine.Database(conf), conf.api.compute_link_prefix)
+    root = conf.api.compute_link_prefix
     serving.serve(
-        application, "127.0.0.1", int(port), int(workers), int(threads)
+        lambda: Floor(engine.Database(conf), root),
+        "127.0.0.1",
+        int(port),
+        int(workers),
+        int(threads),
     )
 
 
