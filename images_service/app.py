@@ -11,9 +11,12 @@ from oslo_log import log
 from paste.deploy import loadwsgi
 
 from images_service import config
+from images_service import context
 from images_service.api import dispatch
 from images_service.middleware.health import Healthcheck
 from images_service.middleware.standard import CONF
+from images_service.middleware.standard import POLICY
+from images_service.middleware.standard import STORE
 from images_service.policy import enforcer
 from images_service.store import base
 from images_service.store.sql import engine
@@ -23,11 +26,6 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse
     from wsgiref.types import WSGIApplication
     from wsgiref.types import WSGIEnvironment
-
-# Under which global_conf of the pipeline holds what the filters and the
-# application are made of, beside the ConfigOpts.
-_STORE = "store"
-_POLICY = "policy"
 
 
 def create(
@@ -53,8 +51,8 @@ def create(
         "main",
         {
             CONF: conf,
-            _STORE: store or SqlStore(engine.Database(conf)),
-            _POLICY: enforcer.Policy(conf),
+            STORE: store or SqlStore(engine.Database(conf)),
+            POLICY: enforcer.Policy(conf),
         },
     )
     return application
@@ -65,7 +63,7 @@ def app_factory(
 ) -> dispatch.Application:
     """Return the API without filters, for PasteDeploy."""
     return dispatch.Application(
-        global_conf[CONF], global_conf[_STORE], global_conf[_POLICY]
+        global_conf[CONF], global_conf[STORE], global_conf[POLICY]
     )
 
 
@@ -88,7 +86,9 @@ def root_factory(
     for filter_name in reversed(filters):
         wrap = loader.get_filter(filter_name, global_conf=global_conf)
         application = wrap(application)
-    health = Healthcheck(global_conf[CONF], global_conf[_POLICY])
+    health = Healthcheck(
+        global_conf[CONF], global_conf[POLICY], global_conf[STORE]
+    )
     return Root(public, application, health)
 
 
@@ -118,6 +118,8 @@ class Root:
         """Answer a request."""
         path: str = environ.get("PATH_INFO", "")
         if path == "/healthcheck":
+            # What it says of a node that is unwell is no fault of a request.
+            environ[context.ANSWERED] = True
             return self._health(environ, start_response)
         version, _, rest = path.strip("/").partition("/")
         if version not in ("v2", "v2.1") or _is_document(rest, path):

@@ -93,10 +93,24 @@ QUOTA_OPTS = [
     ),
 ]
 
+METRICS_OPTS = [
+    cfg.PortOpt(
+        "port",
+        help="Where images-service-api tells Prometheus what it counts. "
+        "Where unset, nothing is counted.",
+    ),
+    cfg.StrOpt(
+        "host",
+        default="127.0.0.1",
+        help="The address of that port. Whoever reaches it may read it.",
+    ),
+]
+
 _GROUPS: dict[str, Sequence[cfg.Opt]] = {
     "api": API_OPTS,
     "http_basic": HTTP_BASIC_OPTS,
     "quota": QUOTA_OPTS,
+    "metrics": METRICS_OPTS,
     # Options of libraries that would register them only when they are used.
     "oslo_middleware": [
         *basic_auth.OPTS,
@@ -104,7 +118,10 @@ _GROUPS: dict[str, Sequence[cfg.Opt]] = {
         *sizelimit.OPTS,
     ],
     "cors": cors.CORS_OPTS,
-    "healthcheck": health_options.HEALTHCHECK_OPTS,
+    "healthcheck": [
+        *health_options.HEALTHCHECK_OPTS,
+        *health_options.DISABLE_BY_FILE_OPTS,
+    ],
 }
 
 _EXPOSED_HEADERS = [
@@ -117,7 +134,7 @@ _EXPOSED_HEADERS = [
 
 def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
     """Return the service's own options, for oslo-config-generator."""
-    own = ("api", "http_basic", "quota")
+    own = ("api", "http_basic", "quota", "metrics")
     return [(group, _GROUPS[group]) for group in own]
 
 
@@ -163,7 +180,11 @@ def new() -> cfg.ConfigOpts:
     db_options.set_defaults(conf, max_overflow=5, pool_timeout=4)
     conf.set_default("max_retries", 0, group="database")
     policy_options.set_defaults(conf, policy_file="policy.json")
-    conf.set_default("backends", ["images_service_policy"], "healthcheck")
+    conf.set_default(
+        "backends",
+        ["images_service_policy", "images_service_store"],
+        "healthcheck",
+    )
     return conf
 
 

@@ -10,6 +10,8 @@ from oslo_context import context
 ENVIRON_KEY = "images_service.context"
 # Set there by dispatch: the answer is its own, which no filter rewrites.
 ANSWERED = "images_service.answered"
+# Set there by dispatch: the action of ROUTES that is asked for.
+ACTION = "images_service.action"
 
 
 class RequestContext(context.RequestContext):

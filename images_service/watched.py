@@ -66,6 +66,11 @@ class Watched(Generic[T]):
         self._seen = fingerprint(found)
         self._value = load(found)
         self._problem: str | None = None
+        self._told: Callable[[bool], object] | None = None
+
+    def tell(self, told: Callable[[bool], object]) -> None:
+        """Have a function called at each edit: whether it was taken."""
+        self._told = told
 
     @property
     def value(self) -> T:
@@ -107,15 +112,13 @@ class Watched(Generic[T]):
         try:
             value = self._load(paths)
         except FileError as error:
-            self._seen = found
-            self._problem = str(error)
             LOG.error("%s stays as it was: %s", self._title, error)
+            self._refuse(found, str(error))
             return
         except Exception as error:
             # Nobody's request fails for what an editor has saved.
-            self._seen = found
-            self._problem = f"{', '.join(paths)}: {type(error).__name__}"
             LOG.exception("%s stays as it was", self._title)
+            self._refuse(found, f"{', '.join(paths)}: {type(error).__name__}")
             return
         if fingerprint(paths) != found:
             # Written while it was read: look again the next time.
@@ -124,6 +127,14 @@ class Watched(Generic[T]):
         self._value = value
         self._problem = None
         LOG.info("%s is in force as in %s", self._title, ", ".join(paths))
+        if self._told is not None:
+            self._told(True)
+
+    def _refuse(self, found: Fingerprint, problem: str) -> None:
+        self._seen = found
+        self._problem = problem
+        if self._told is not None:
+            self._told(False)
 
 
 def fingerprint(paths: list[str]) -> Fingerprint:

@@ -124,6 +124,7 @@ class Application:
             return 200, views.dump(document(root))
 
         route = match.methods[method]
+        environ[context.ACTION] = route.action
         if minor > route.until:
             raise errors.NotFound
         schema = route.legacy_body if match.version == "v2" else route.body

@@ -77,25 +77,34 @@ def _serve(options: argparse.Namespace) -> None:
     from oslo_log import log
 
     from images_service import app
+    from images_service import metrics
     from images_service.cmd import serving
 
-    args = config.file_arguments(options.config_file)
-    conf = config.load(args, prog="images-service-api")
-    log.setup(conf, config.PROJECT)
-    if not conf.database.connection:
-        raise cfg.RequiredOptError("connection", cfg.OptGroup("database"))
-    # Made before the workers are forked: what is wrong with it is said once,
-    # and they share its memory.  It connects to nothing until asked.
-    application = app.create(conf)
+    def read() -> cfg.ConfigOpts:
+        args = config.file_arguments(options.config_file)
+        conf = config.load(args, prog="images-service-api")
+        log.setup(conf, config.PROJECT)
+        if not conf.database.connection:
+            raise cfg.RequiredOptError("connection", cfg.OptGroup("database"))
+        return conf
+
+    conf = read()
     host = options.host
     if host is None:
         trusting = conf.api.auth_strategy == "noauth2"
         # A service is there to be reached; one that trusts everybody isn't.
         host = "127.0.0.1" if trusting else "0.0.0.0"  # noqa: S104
     address = f"[{host}]" if ":" in host else host
-    serving.serve(
-        application, address, options.port, options.workers, options.threads
-    )
+    with metrics.served(conf):
+        # Made before the workers are forked: what is wrong with it is said
+        # once, and they share its memory.  It connects to nothing until asked.
+        serving.serve(
+            lambda: app.create(read()),
+            address,
+            options.port,
+            options.workers,
+            options.threads,
+        )
 
 
 @contextlib.contextmanager

@@ -1,14 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """What /healthcheck tells, beside that the service answers."""
 
+import queue
+import threading
+
 from oslo_config import cfg
 import oslo_middleware
 from oslo_middleware.healthcheck import pluginbase
 
+from images_service import errors
 from images_service.policy import enforcer
+from images_service.store import base
 
 # Under which the middleware's conf holds what is looked at.
 _POLICY = "policy"
+_STORE = "store"
+# Seconds within which the store must answer.
+_PATIENCE = 1.0
 
 
 class PolicyCheck(pluginbase.HealthcheckBaseExtension):
@@ -31,13 +39,61 @@ class PolicyCheck(pluginbase.HealthcheckBaseExtension):
         )
 
 
+class StoreCheck(pluginbase.HealthcheckBaseExtension):
+    """Whether the database answers within a second.
+
+    Only where ``[healthcheck] detailed`` is set: what is asked every second
+    must cost nothing, and a database that is away would take every node out
+    of a load balancer at once.
+    """
+
+    def healthcheck(self, server_port: int) -> pluginbase.HealthcheckResult:
+        """Return OK, or that the database doesn't answer."""
+        if not self.oslo_conf.healthcheck.detailed:
+            return pluginbase.HealthcheckResult(True, "OK")
+        store: base.ImageStore = self.conf[_STORE]
+        answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
+
+        def ask() -> None:
+            try:
+                store.ping()
+            except errors.StoreUnavailable:
+                answers.put(False)
+            else:
+                answers.put(True)
+
+        # It ends by itself: connecting and waiting have limits of their own.
+        threading.Thread(target=ask, daemon=True).start()
+        try:
+            good = answers.get(timeout=_PATIENCE)
+        except queue.Empty:
+            good = False
+        if good:
+            return pluginbase.HealthcheckResult(True, "OK")
+        return pluginbase.HealthcheckResult(
+            False,
+            "The database doesn't answer",
+            f"not within {_PATIENCE:.0f} second; the log says more",
+        )
+
+
 class Healthcheck(oslo_middleware.Healthcheck):
-    """oslo.middleware's, whose checks know the policy.
+    """oslo.middleware's, whose checks know the policy and the store.
 
     :param conf: its ``[healthcheck]`` group is read.
     """
 
-    def __init__(self, conf: cfg.ConfigOpts, policy: enforcer.Policy) -> None:
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        policy: enforcer.Policy,
+        store: base.ImageStore,
+    ) -> None:
+        if conf.healthcheck.disable_by_file_path:
+            # Its check complains of every request where no path is set.
+            backends = [*conf.healthcheck.backends, "disable_by_file"]
+            conf.set_default("backends", backends, "healthcheck")
         super().__init__(None, conf)
         # The checks have been given this dictionary.
         self.conf[_POLICY] = policy
+        self.conf[_STORE] = store

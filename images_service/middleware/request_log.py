@@ -39,21 +39,27 @@ class RequestLog:
         if not LOG.isEnabledFor(logging.INFO):
             return self._application(environ, start_response)
         start = time.perf_counter()
-        answered: list[str] = []
+        status, length = "", "-"
 
-        def log_status(status: str, *args: Any) -> Any:
-            answered[:] = [status.partition(" ")[0]]
-            return start_response(status, *args)
+        def note(answer: str, headers: Any, *args: Any) -> Any:
+            nonlocal status, length
+            status = answer.partition(" ")[0]
+            for name, value in headers:
+                if name == "Content-Length":
+                    length = value
+            return start_response(answer, headers, *args)
 
-        body = self._application(environ, log_status)
+        body = self._application(environ, note)
+        # As Nova's server writes it, so that what reads its log reads this.
         LOG.info(
-            "%s %s %s %s %.1f ms",
+            '%s "%s %s" status: %s len: %s time: %.6f',
             environ.get("REMOTE_ADDR", "-"),
             quote(environ["REQUEST_METHOD"], safe=""),
             # Quoted again, so that no line break gets into the log.
             quote(environ.get("PATH_INFO", ""), encoding="latin-1"),
-            "".join(answered),
-            (time.perf_counter() - start) * 1000,
+            status,
+            length,
+            time.perf_counter() - start,
         )
         return body
 

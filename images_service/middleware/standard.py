@@ -16,8 +16,11 @@ import oslo_middleware
 if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
 
-# Under which global_conf of the pipeline holds the ConfigOpts.
+# Under which global_conf of the pipeline holds the ConfigOpts, and what else
+# the filters and the application are made of.
 CONF = "conf"
+STORE = "store"
+POLICY = "policy"
 
 Filter = Callable[["WSGIApplication"], "WSGIApplication"]
 

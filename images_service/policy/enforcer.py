@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one class that is asked whether an action is allowed."""
 
+from collections.abc import Callable
 from collections.abc import Mapping
 import functools
 from typing import Any
@@ -88,6 +89,10 @@ class Policy:
     def problem(self) -> str | None:
         """Why the files as they are now are not in force, None if they are."""
         return self._rules.problem
+
+    def tell_of_edits(self, told: Callable[[bool], object]) -> None:
+        """Have a function called at each edit: whether it was taken."""
+        self._rules.tell(told)
 
     def _paths(self) -> list[str]:
         """Return the policy files, of which later ones win."""

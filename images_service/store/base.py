@@ -72,6 +72,17 @@ class ImageStore(abc.ABC):
         """
 
     @abc.abstractmethod
+    def ping(self) -> None:
+        """Do nothing, where images can be read.
+
+        :raises errors.StoreUnavailable: they can't.
+        """
+
+    @abc.abstractmethod
+    def connection_counts(self) -> tuple[int, int]:
+        """Return how many connections are in use, and how many are idle."""
+
+    @abc.abstractmethod
     def iterate(
         self, query: model.ListQuery, viewer: model.Viewer
     ) -> Iterable[model.Image]:

@@ -183,6 +183,10 @@ class Connections:
         """
         return self._twice(self._write, change)
 
+    def count(self) -> tuple[int, int]:
+        """Return how many connections are in use, and how many are idle."""
+        return self._pool.checkedout(), self._pool.checkedin()
+
     def dispose(self) -> None:
         """Close every connection that is not in use."""
         self._pool.dispose()

@@ -151,6 +151,12 @@ class Database:
             return self.primary
         return Connections(self.reader, self._sizes)
 
+    def connection_counts(self) -> tuple[int, int]:
+        """Return how many of requests' connections are used, and idle."""
+        doors = {id(door): door for door in (self.primary, self.replica)}
+        used, idle = zip(*(d.count() for d in doors.values()), strict=True)
+        return sum(used), sum(idle)
+
     def dispose(self) -> None:
         """Close every connection that is not in use."""
         for door in (self.writer, self.reader, self.primary, self.replica):

@@ -94,6 +94,7 @@ _SET_STATE = tuple(
     .values(state=sa.bindparam("new_state"))
     for table in (image_terms, image_members)
 )
+_NOTHING = sa.text("SELECT 1")
 _LENGTH = sa.func.length(images.c.metadata)
 _ADD_TERMS = sa.insert(image_terms)
 
@@ -120,6 +121,15 @@ class SqlStore(base.ImageStore):
         if image is None:
             raise errors.ImageNotFound
         return image
+
+    def ping(self) -> None:
+        """Ask the database for nothing; see ``base.ImageStore.ping``."""
+        with engine.unavailability():
+            self._database.replica.read(lambda db: db.rows(_NOTHING, {}))
+
+    def connection_counts(self) -> tuple[int, int]:
+        """See ``base.ImageStore.connection_counts``."""
+        return self._database.connection_counts()
 
     def page(self, query: model.ListQuery, viewer: model.Viewer) -> model.Page:
         """Return a page of images; see ``base.ImageStore.page``."""

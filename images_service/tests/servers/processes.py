@@ -134,6 +134,12 @@ class HTTPServer(Process):
     def url(self):
         return f"http://127.0.0.1:{self.port}"
 
+    def workers(self):
+        """Return the process ids of its workers."""
+        pid = self.process.pid
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
+            return set(f.read().split())
+
     def answers(self):
         connection = http.client.HTTPConnection(
             "127.0.0.1", self.port, timeout=30

@@ -2,8 +2,11 @@
 import contextlib
 import io
 import json
+from unittest import mock
 
 from images_service.cmd import status
+from images_service.store.sql import engine
+from images_service.store.sql.migrations import run
 from images_service.tests import base
 
 
@@ -12,8 +15,12 @@ class TestUpgradeCheck(base.TestCase):
         super().setUp()
         self.folder = self.make_folder()
 
-    def check(self, policy="{}", **options):
-        base.configuration(self.folder, **options)
+    def check(self, policy="{}", *, synced=True, **options):
+        conf = base.configuration(self.folder, **options)
+        if synced:
+            database = engine.Database(conf)
+            run.sync(database)
+            database.dispose()
         with open(f"{self.folder}/policy.json", "w", encoding="utf-8") as file:
             file.write(policy)
         path = f"{self.folder}/images_service.conf"
@@ -54,6 +61,74 @@ class TestUpgradeCheck(base.TestCase):
         code, checks = self.check(**options)
         self.assertEqual(1, code)
         self.assertIn("none: there is no such file", checks["User files"][1])
+
+    def test_a_database_of_another_release(self):
+        code, checks = self.check(synced=False)
+        self.assertEqual(2, code)
+        result, details = checks["Database schema"]
+        self.assertEqual(2, result)
+        self.assertIn("is at no version", details)
+        self.assertIn("images-service-manage db sync", details)
+
+    def test_a_database_that_is_away(self):
+        url = "postgresql+psycopg://images:s3cret@127.0.0.1:1/images"
+        with self.assertLogs("images_service", "ERROR"):
+            code, checks = self.check(synced=False, connection=url)
+        self.assertEqual(2, code)
+        _, details = checks["Database schema"]
+        self.assertIn("can't be asked", details)
+        self.assertNotIn("s3cret", details)
+
+    def test_no_driver(self):
+        with mock.patch.dict("sys.modules", {"psycopg2": None}):
+            code, checks = self.check(
+                synced=False, connection="postgresql+psycopg2://x@127.0.0.1/x"
+            )
+        self.assertEqual(2, code)
+        self.assertIn("can't be asked", checks["Database schema"][1])
+
+    def test_prefixes_that_hold_a_version(self):
+        for name in ("compute_link_prefix", "glance_link_prefix"):
+            code, checks = self.check(api={name: "http://images/v2.1/"})
+            self.assertEqual(1, code)
+            self.assertIn(name, checks["Link prefixes"][1])
+            self.assertIn("Take it off", checks["Link prefixes"][1])
+        code, _ = self.check(api={"compute_link_prefix": "http://images/nova"})
+        self.assertEqual(0, code)
+
+    def test_tokens_that_are_not_shared(self):
+        keystone = {"auth_strategy": "keystone"}
+        code, checks = self.check(api=keystone)
+        self.assertEqual(1, code)
+        self.assertIn("memcached_servers", checks["Token cache"][1])
+        cached = {"memcached_servers": "127.0.0.1:11211"}
+        for found, result in ((None, 2), ("a module", 0)):
+            with mock.patch("importlib.util.find_spec", return_value=found):
+                code, checks = self.check(
+                    api=keystone, keystone_authtoken=cached
+                )
+            self.assertEqual(result, code)
+        self.assertEqual((0, None), checks["Token cache"])
+
+    def test_waiting_for_the_database(self):
+        for name, value in (("max_retries", 10), ("pool_timeout", 31)):
+            code, checks = self.check(database={name: value})
+            self.assertEqual(1, code)
+            self.assertIn(f"{name} is {value}", checks["Database options"][1])
+
+    def test_paths_that_cannot_be_written(self):
+        missing = f"{self.folder}/missing"
+        for group, options in (
+            ("DEFAULT", {"log_file": f"{missing}/images.log"}),
+            ("DEFAULT", {"log_dir": missing}),
+        ):
+            code, checks = self.check(**{group: options})
+            self.assertEqual(2, code)
+            result, details = checks["Writable paths"]
+            self.assertEqual(2, result)
+            self.assertIn(missing, details)
+        code, _ = self.check(DEFAULT={"log_file": f"{self.folder}/x.log"})
+        self.assertEqual(0, code)
 
     def test_no_configuration(self):
         err = io.StringIO()
