@@ -14,17 +14,10 @@ from images_service.api import schemas
 _LARGEST = str(2**63 - 1)
 _MAX_PROPERTIES = 16
 _PROPERTY = "property-"
+# What a next link keeps, beside properties.
 _PARAMETERS = frozenset(
-    {
-        "limit",
-        "name",
-        "status",
-        "minRam",
-        "minDisk",
-        "type",
-        "server",
-        "changes-since",
-    }
+    {*schemas.LISTING["properties"], *schemas.UNCHECKED}
+    - {"marker", "page_size", "offset"}
 )
 
 # A status, in lower case -> the stored statuses that it means: those shown by

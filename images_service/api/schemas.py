@@ -59,6 +59,9 @@ LISTING: Mapping[str, Any] = {
     },
 }
 
+# Parameters of a listing for which any text is good; so are property-KEY's.
+UNCHECKED = ("marker", "name", "status", "type", "server")
+
 _ONE = {"minProperties": 1, "maxProperties": 1}
 METADATA = _body("metadata", _items(_KEY), extra=False)
 META = _body("meta", _items(_KEY, **_ONE), extra=False)
@@ -113,6 +116,7 @@ class Schema:
         validator: Any,
         quick: Callable[[Any], object] | None = None,
     ) -> None:
+        self.schema = schema
         self._place = place
         self._validator = validator(schema, format_checker=_formats)
         self._quick = quick
@@ -158,5 +162,5 @@ def of_body(schema: Mapping[str, Any]) -> Schema:
         jsonschema.Draft202012Validator,
         # Code made of the schema: 1 us for one item, where the validator
         # takes 16.
-        fastjsonschema.compile(schema, use_default=False),
+        fastjsonschema.compile(dict(schema), use_default=False),
     )

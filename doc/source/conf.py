@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the documentation is built: tox -e docs."""
+
+project = "images_service"
+copyright = "the images_service developers"
+author = "the images_service developers"
+extensions = [
+    "cliff.sphinxext",
+    "openstackdocstheme",
+    "oslo_config.sphinxconfiggen",
+    "oslo_config.sphinxext",
+    "oslo_policy.sphinxext",
+    "oslo_policy.sphinxpolicygen",
+]
+html_theme = "openstackdocs"
+openstackdocs_auto_name = False
+openstackdocs_auto_version = False
+openstackdocs_bug_project = ""
+openstackdocs_use_storyboard = False
+version = release = ""
+# Samples are made of the code, as operators make their own.
+config_generator_config_file = "../../etc/config-generator.conf"
+sample_config_basename = "_static/images_service"
+policy_generator_config_file = "../../etc/policy-generator.conf"
+sample_policy_basename = "_static/images_service"
+html_static_path = ["_static"]
+nitpicky = True
