@@ -123,7 +123,9 @@ def parameters(route: routes.Route) -> Iterator[tuple[str, str, Any]]:
     """Yield an action's parameters: where they are, name, schema."""
     yield "path", "project_id", _TEXT
     for name in re.findall("{(.+?)}", route.path):
-        yield "path", name, _TEXT
+        # What is no key is no error but where it would be written.
+        written = name == "key" and route.body is not None
+        yield "path", name, _portable(schemas.KEY) if written else _TEXT
     if route.query is not None:
         for name, listed in route.query.schema["properties"].items():
             yield "query", name, _portable(listed["items"])
@@ -133,8 +135,10 @@ def parameters(route: routes.Route) -> Iterator[tuple[str, str, Any]]:
         yield "header", "If-None-Match", _TEXT
     if route.method != "GET":
         yield "header", "If-Match", _TEXT
-    yield "header", microversion.HEADER, _TEXT
-    yield "header", microversion.LEGACY_HEADER, _TEXT
+    # Versions of other services are none of this one's business.
+    yield "header", microversion.HEADER, {**_TEXT, "examples": ["compute 2.1"]}
+    versions = ["", "latest", *(f"2.{n}" for n in range(1, route.until + 1))]
+    yield "header", microversion.LEGACY_HEADER, {"enum": versions}
 
 
 def document() -> dict[str, Any]:
@@ -220,14 +224,19 @@ def _operation(route: routes.Route) -> dict[str, Any]:
 
 
 def _portable(schema: Any) -> Any:
-    """Return a schema whose patterns are as JSON Schema has them."""
-    if isinstance(schema, dict):
-        return {
-            _portable(key): _portable(value)
-            for key, value in schema.items()
-            # Of digits, which are text: a pattern says the same.
-            if not (key == "minimum" and schema.get("type") == "string")
-        }
+    """Return a schema in the words of JSON Schema alone."""
     if isinstance(schema, list):
         return [_portable(each) for each in schema]
-    return schema.replace(r"\Z", "$") if isinstance(schema, str) else schema
+    if isinstance(schema, str):
+        # A JSON text holds no lone surrogates, if it is good.
+        return schema.replace(r"\Z", "$").replace(schemas.NO_SCALAR, r"\u0000")
+    if not isinstance(schema, dict):
+        return schema
+    found = {_portable(k): _portable(v) for k, v in schema.items()}
+    if found.get("type") == "string" and "minimum" in found:
+        # Digits, which are text to JSON Schema: a pattern says the same.
+        del found["minimum"]
+        found["pattern"] = "^0*[1-9][0-9]*$"
+    if found.get("format") == schemas.TIME:
+        found["format"] = "date-time"
+    return found

@@ -15,9 +15,11 @@ from oslo_utils import timeutils
 from images_service import errors
 
 # Every Unicode scalar value but U+0000, which PostgreSQL can't store.
-_SCALARS = r"[^\x00\ud800-\udfff]"
+NO_SCALAR = r"\x00\ud800-\udfff"
+_SCALARS = f"[^{NO_SCALAR}]"
 _VALUE = {"type": "string", "maxLength": 255, "pattern": rf"^{_SCALARS}*\Z"}
 _KEY = r"^[a-zA-Z0-9-_:. ]{1,255}\Z"
+KEY = {"type": "string", "pattern": _KEY}
 _LEGACY_KEY = rf"^{_SCALARS}{{1,255}}\Z"
 
 
@@ -44,6 +46,7 @@ def _listed(schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "items": {"type": "string", **schema}}
 
 
+TIME = "ISO 8601 time"
 _DIGITS = {"pattern": r"^[0-9]+\Z"}
 _POSITIVE = _listed({**_DIGITS, "minimum": 1})
 
@@ -55,7 +58,7 @@ LISTING: Mapping[str, Any] = {
         "offset": _POSITIVE,
         "minRam": _listed(_DIGITS),
         "minDisk": _listed(_DIGITS),
-        "changes-since": _listed({"format": "ISO 8601 time"}),
+        "changes-since": _listed({"format": TIME}),
     },
 }
 
@@ -85,7 +88,7 @@ def _minimum(
 
 
 _formats = jsonschema.FormatChecker(formats=())
-_formats.checks("ISO 8601 time", raises=(ValueError, OverflowError))(
+_formats.checks(TIME, raises=(ValueError, OverflowError))(
     lambda value: bool(timeutils.normalize_time(parse_time(value)))
 )
 _QueryValidator = validators.extend(  # type: ignore[no-untyped-call]
