@@ -95,7 +95,7 @@ _SCHEMAS = {
     "Fault": _FAULT,
 }
 # What an action answers where it succeeds, None for nothing.
-_ANSWERS: Mapping[str, dict[str, Any] | None] = {
+ANSWERS: Mapping[str, dict[str, Any] | None] = {
     "images:index": _page("ImageSummary"),
     "images:detail": _page("Image"),
     "images:show": _object({"image": _ref("Image")}),
@@ -188,7 +188,7 @@ def _response(status: int) -> dict[str, Any]:
 
 
 def _operation(route: routes.Route) -> dict[str, Any]:
-    answer = _ANSWERS[route.action]
+    answer = ANSWERS[route.action]
     success: dict[str, Any] = {"description": HTTPStatus(route.success).phrase}
     if answer is not None:
         success["content"] = {"application/json": {"schema": answer}}

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the documentation names is there, and what is there it names."""
+
+import glob
+from importlib import metadata
+import os
+import re
+import tempfile
+import unittest
+from unittest import mock
+
+from keystonemiddleware import opts as keystone_options
+from oslo_config import cfg
+from oslo_config import generator
+
+from images_service import config
+from images_service import metrics
+from images_service.cmd import status
+from images_service.policy import rules
+
+ROOT = os.path.join(os.path.dirname(__file__), "..", "..", "..")
+
+
+def read(path):
+    with open(os.path.join(ROOT, path), encoding="utf-8") as file:
+        return file.read()
+
+
+def everything():
+    """Return the text of all pages."""
+    found = glob.glob(f"{ROOT}/doc/source/**/*.rst", recursive=True)
+    return "\n".join(
+        read(path) for path in [*found, "README.rst", "CONTRIBUTING.rst"]
+    )
+
+
+def known_options():
+    """Return all options: group -> names."""
+    conf = config.new()
+    for group, options in keystone_options.list_auth_token_opts():
+        conf.register_opts(options, group=group)
+    found = {"DEFAULT": {name for name in conf if name not in conf._groups}}
+    for name, group in conf._groups.items():
+        found[name] = set(group._opts)
+    # Those of keystoneauth's plugin for passwords.
+    found["keystone_authtoken"] |= {
+        *("auth_url", "username", "password", "project_name"),
+        *("user_domain_id", "project_domain_id"),
+    }
+    return found
+
+
+class TestOptions(unittest.TestCase):
+    def test_what_pages_name_is_there(self):
+        known = known_options()
+        named = re.findall(r"``\[(\w+)\]\s+(\w+)", everything())
+        self.assertGreater(len(named), 20)
+        for group, name in named:
+            with self.subTest(f"[{group}] {name}"):
+                self.assertIn(name, known[group])
+
+    def test_the_reference_has_all(self):
+        """Those of a configuration that was just made, each with its help."""
+        with tempfile.NamedTemporaryFile("r") as sample:
+            conf = cfg.ConfigOpts()
+            generator.register_cli_opts(conf)
+            conf(
+                ["--config-file", f"{ROOT}/etc/config-generator.conf"],
+                project="x",
+            )
+            conf.set_override("output_file", sample.name)
+            generator.generate(conf)
+            text = sample.read()
+        found = {}
+        for line in text.splitlines():
+            if match := re.fullmatch(r"\[(.+)\]", line):
+                options = found.setdefault(match[1], set())
+            elif match := re.match(r"#\s?(\w+) = ?", line):
+                options.add(match[1])
+        known = known_options()
+        for group, options in config._GROUPS.items():
+            with self.subTest(group):
+                names = {option.dest for option in options}
+                self.assertEqual(set(), names - found[group])
+        for group in ("database", "oslo_policy"):
+            self.assertEqual(set(), known[group] - found[group])
+
+
+class TestRules(unittest.TestCase):
+    def test_what_pages_name_is_there(self):
+        known = {rule.name for rule in rules.list_rules()}
+        named = set(re.findall(r"os_compute_api:[\w:-]+\w", everything()))
+        self.assertEqual(set(), named - known)
+
+    def test_each_has_its_description_and_requests(self):
+        for rule in rules.list_rules():
+            with self.subTest(rule.name):
+                self.assertTrue(rule.description)
+
+
+class TestMetrics(unittest.TestCase):
+    def test_both_ways(self):
+        counts = metrics.Metrics(mock.Mock(), mock.Mock())
+        known = set()
+        for metric in counts.registry.collect():
+            suffix = "_total" if metric.type == "counter" else ""
+            known.add(metric.name + suffix)
+        page = read("doc/source/admin/monitoring.rst")
+        told = set(re.findall(r"``(images_service_\w+)``", page))
+        self.assertEqual(known, told)
+
+
+class TestCommands(unittest.TestCase):
+    def test_what_pages_name_is_there(self):
+        known = {
+            entry.name.replace("_", " ")
+            for entry in metadata.entry_points(group="images_service.manage")
+        }
+        known |= {"help", "complete"}
+        named = re.findall(
+            r"images-service-manage(?: |\n +)(\w+(?:\s+\w+)?)", everything()
+        )
+        self.assertGreater(len(named), 10)
+        for words in named:
+            name = " ".join(words.split())
+            with self.subTest(name):
+                self.assertTrue(
+                    name in known or name.partition(" ")[0] in known
+                )
+
+    def test_all_commands_are_told(self):
+        page = read("doc/source/cli/index.rst")
+        self.assertIn(".. autoprogram-cliff:: images_service.manage\n", page)
+
+    def test_programs(self):
+        page = read("doc/source/cli/index.rst")
+        for entry in metadata.entry_points(group="console_scripts"):
+            if entry.value.startswith("images_service."):
+                self.assertIn(f"\n{entry.name}\n===", page)
+
+    def test_checks_both_ways(self):
+        page = read("doc/source/cli/index.rst")
+        _, table, _ = re.split(r"=====  =+\n|\n=====+  =+\n\nThe", page)[:3]
+        told = re.findall(r"^(\S.+?)  ", table, re.M)
+        self.assertEqual(
+            [name for name, _ in status.Checks._upgrade_checks], told
+        )
