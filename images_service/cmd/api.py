@@ -93,7 +93,7 @@ def _serve(options: argparse.Namespace) -> None:
     if host is None:
         trusting = conf.api.auth_strategy == "noauth2"
         # A service is there to be reached; one that trusts everybody isn't.
-        host = "127.0.0.1" if trusting else "0.0.0.0"  # noqa: S104
+        host = "127.0.0.1" if trusting else "0.0.0.0"  # noqa: S104  # nosec B104
     address = f"[{host}]" if ":" in host else host
     with metrics.served(conf):
         # Made before the workers are forked: what is wrong with it is said

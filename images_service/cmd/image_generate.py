@@ -70,7 +70,7 @@ def generate(count: int, projects: int, seed: int) -> Iterator[model.NewImage]:
     Projects are called ``project-0`` and so on; the first ones have more
     images than the last.
     """
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)  # noqa: S311  # nosec B311
     for number in range(count):
         # Skewed: half of all names and owners are among the first few.
         owner = int(projects * chance.random() ** 2)

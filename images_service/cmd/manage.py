@@ -90,7 +90,8 @@ class Command(command.Command):
         parser = super().get_parser(prog_name)
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
         lines = [f"  {PROGRAM} {example}" for example in self.examples]
-        parser.epilog = "\n".join(("examples:", *lines))
+        # Two colons, for the documentation is made of it, too.
+        parser.epilog = "\n".join(("examples::", "", *lines))
         return parser
 
 

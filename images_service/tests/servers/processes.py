@@ -9,6 +9,7 @@ import grp
 import http.client
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -134,6 +135,16 @@ class HTTPServer(Process):
     def url(self):
         return f"http://127.0.0.1:{self.port}"
 
+    def reload(self, seconds=30):
+        """Tell it to reload, and wait until all of its workers are new."""
+        before = self.workers()
+        self.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + seconds
+        while before & self.workers() or len(self.workers()) < len(before):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"No reload: {self.last_words()}")
+            time.sleep(0.05)
+
     def workers(self):
         """Return the process ids of its workers."""
         pid = self.process.pid
@@ -168,6 +179,42 @@ class Api(HTTPServer):
             *(sys.executable, "-c", START, *self._sizes),
             *("--host", "127.0.0.1", "--port", str(self.port)),
             *("--config-file", f"{self.folder}/images_service.conf"),
+        ]
+
+
+class Nginx(HTTPServer):
+    """An nginx with one of the configurations that the project brings.
+
+    :param site: the configuration's path.
+    :param ports: what takes the place of the ports that it names.
+    """
+
+    def __init__(self, folder, site, ports, name="nginx"):
+        super().__init__(folder, name)
+        with open(site, encoding="utf-8") as file:
+            text = file.read()
+        for known, port in {8774: self.port, **ports}.items():
+            text = re.sub(rf"\b{known}\b", str(port), text)
+        temporary = "".join(
+            f"{kind}_temp_path {self.folder}/{kind};\n"
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        user = "user root;" if os.getuid() == 0 else ""
+        with open(f"{self.folder}/nginx.conf", "w", encoding="utf-8") as file:
+            file.write(
+                f"{user}\npid {self.folder}/pid;\nerror_log stderr;\n"
+                "events {}\nhttp {\naccess_log off;\n"
+                f"{temporary}{text}\n}}\n"
+            )
+
+    @staticmethod
+    def installed():
+        return find("nginx")
+
+    def command(self):
+        return [
+            *(find("nginx"), "-p", self.folder),
+            *("-c", f"{self.folder}/nginx.conf", "-g", "daemon off;"),
         ]
 
 

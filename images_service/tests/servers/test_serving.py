@@ -28,15 +28,6 @@ class TestServing(base.TestCase):
         api.wait()
         return api
 
-    def reload(self, server):
-        """Tell it to reload, and wait until all workers are new."""
-        before = server.workers()
-        server.process.send_signal(signal.SIGHUP)
-        deadline = time.monotonic() + 30
-        while before & server.workers() or len(server.workers()) < len(before):
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.05)
-
     def get(self, port, path, headers=None):
         req = urllib.request.Request(
             f"http://127.0.0.1:{port}{path}", headers=headers or {}
@@ -55,7 +46,7 @@ class TestSignals(TestServing):
             requests.more(200)
             for limit in (3, 2, 1):
                 self.configure(api, api={"max_limit": limit})
-                self.reload(api)
+                api.reload()
                 requests.more(100)
         self.assertEqual(([], 0), (requests.lost, requests.refused))
         # What is served is what the configuration now says.
@@ -68,7 +59,7 @@ class TestSignals(TestServing):
         self.configure(api, api={"max_limit": "many"})
         with load.Load(api.port, PATH, TOKEN) as requests:
             requests.more(100)
-            self.reload(api)
+            api.reload()
             requests.more(100)
         self.assertEqual(([], 0), (requests.lost, requests.refused))
         with open(api.log, encoding="utf-8") as file:

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The wheel in an empty environment, as tools/package.sh has made it."""
+
+import glob
+import json
+import os
+import signal
+import subprocess
+import tarfile
+import time
+import urllib.request
+
+from images_service.tests import base
+from images_service.tests.servers import load
+from images_service.tests.servers import processes
+
+ENVIRONMENT = os.environ.get("PACKAGE_ENVIRONMENT")
+PATH = f"/v2.1/{base.OWNER}/images/detail"
+TOKEN = {"X-Auth-Token": base.TOKENS["member"]}
+PROGRAMS = {
+    "images-service-api": ("--help", "--version"),
+    "images-service-manage": ("--help", "--version", "complete", "openapi"),
+    "images-service-status": ("--help",),
+}
+
+
+class PackageTestCase(base.TestCase):
+    def setUp(self):
+        super().setUp()
+        if ENVIRONMENT is None:
+            self.skipTest("tox -e package names one")
+        self.folder = self.make_folder()
+        # Where the usual files are, for a user whose home this is.
+        self.settings = os.path.join(self.folder, ".images_service")
+        os.mkdir(self.settings)
+
+    def configure(self, **api):
+        path = os.path.join(self.settings, "images_service.conf")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(
+                "[database]\n"
+                f"connection = sqlite:///{self.folder}/images.sqlite\n"
+                "[api]\nauth_strategy = noauth2\n"
+            )
+            file.writelines(f"{name} = {v}\n" for name, v in api.items())
+
+    def run_program(self, name, *args, **options):
+        return subprocess.run(
+            [f"{ENVIRONMENT}/bin/{name}", *args],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+            env={"HOME": self.folder, "PATH": "/usr/bin:/bin"},
+            **options,
+        )
+
+
+class TestPackage(PackageTestCase):
+    def test_the_source_has_what_a_packager_needs(self):
+        (path,) = glob.glob(f"{os.environ['PACKAGE_DIST']}/*.tar.gz")
+        with tarfile.open(path) as archive:
+            names = {name.partition("/")[2] for name in archive.getnames()}
+        for name in (
+            *("LICENSE", "README.rst", "tox.ini", "requirements.txt"),
+            "etc/images_service/api-paste.ini",
+            "etc/images_service/policy.json",
+            "etc/systemd/images-service@.service",
+            "doc/source/install/index.rst",
+            "api-ref/source/index.rst",
+        ):
+            self.assertIn(name, names)
+
+    def test_programs(self):
+        installed = {
+            os.path.basename(path)
+            for path in glob.glob(f"{ENVIRONMENT}/bin/images-service-*")
+        }
+        self.assertEqual(set(PROGRAMS), installed)
+        for name, options in PROGRAMS.items():
+            for option in options:
+                with self.subTest(f"{name} {option}"):
+                    done = self.run_program(name, option)
+                    self.assertEqual(0, done.returncode, done.stderr)
+                    self.assertNotEqual("", done.stdout)
+
+    def test_commands_and_checks(self):
+        self.configure()
+        done = self.run_program("images-service-manage", "db", "sync")
+        self.assertEqual(0, done.returncode, done.stderr)
+        done = self.run_program("images-service-status", "upgrade", "check")
+        self.assertEqual(0, done.returncode, done.stdout + done.stderr)
+
+    def test_units(self):
+        """systemd takes the unit as it is, but for what isn't installed."""
+        if not processes.find("systemd-analyze"):
+            self.skipTest("systemd is not installed")
+        unit = os.path.join(self.folder, "images-service@8775.service")
+        with open(
+            f"{ENVIRONMENT}/share/images_service/systemd/"
+            "images-service@.service",
+            encoding="utf-8",
+        ) as file:
+            text = file.read().replace("/opt/images_service", ENVIRONMENT)
+        with open(unit, "w", encoding="utf-8") as file:
+            file.write(text.replace("User=images", "User=daemon"))
+        done = subprocess.run(
+            ["systemd-analyze", "verify", unit],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        self.assertEqual((0, ""), (done.returncode, done.stderr))
+
+
+class Installed(processes.HTTPServer):
+    """A server of the environment, with the service's own settings.
+
+    :param home: of the user as whom it runs.
+    :param command: its program and arguments; {port} stands for its port.
+    """
+
+    def __init__(self, folder, home, *command):
+        super().__init__(folder, "server")
+        self.cwd = self.folder
+        self.environ = {"HOME": home}
+        # uWSGI's settings, but for the port.
+        with open(
+            f"{ENVIRONMENT}/share/images_service/uwsgi/images_service.ini",
+            encoding="utf-8",
+        ) as file:
+            settings = file.read().replace("8775", str(self.port))
+        with open(f"{self.folder}/uwsgi.ini", "w", encoding="utf-8") as file:
+            file.write(settings)
+        program, *args = command
+        self._command = [
+            f"{ENVIRONMENT}/bin/{program}",
+            *(arg.format(port=self.port) for arg in args),
+        ]
+
+    def command(self):
+        return self._command
+
+
+class Servers:
+    """What every server must do."""
+
+    command: tuple[str, ...]
+
+    def setUp(self):
+        super().setUp()
+        self.configure()
+        for args in (
+            ("db", "sync"),
+            ("image", "generate", "--count", "100"),
+        ):
+            done = self.run_program("images-service-manage", *args)
+            self.assertEqual(0, done.returncode, done.stderr)
+
+    def start(self):
+        server = Installed(self.make_folder(), self.folder, *self.command)
+        self.addCleanup(server.stop)
+        server.start()
+        server.wait()
+        return server
+
+    def test_reload_loses_nothing(self):
+        server = self.start()
+        with load.Load(server.port, PATH, TOKEN) as requests:
+            requests.more(200)
+            for limit in (3, 2):
+                self.configure(max_limit=limit)
+                server.reload()
+                requests.more(100)
+        self.assertEqual(([], 0), (requests.lost, requests.refused))
+        self.assertEqual(2, self.images(server))
+        print(f"{requests.answered} answers during two reloads, none lost")
+
+    def images(self, server):
+        """Return how many images a page has."""
+        req = urllib.request.Request(f"{server.url}{PATH}", headers=TOKEN)
+        with urllib.request.urlopen(req, timeout=10) as response:
+            return len(json.load(response)["images"])
+
+
+class TestOwn(Servers, PackageTestCase):
+    """images-service-api, which is gunicorn."""
+
+    command = ("images-service-api", "--port", "{port}")
+
+    def test_end_loses_nothing(self):
+        answered = 0
+        for _ in range(5):
+            server = self.start()
+            with load.Load(server.port, PATH, TOKEN) as requests:
+                requests.more(200)
+                server.process.send_signal(signal.SIGTERM)
+                self.assertEqual(0, server.process.wait(20))
+            self.assertEqual([], requests.lost)
+            answered += requests.answered
+        print(f"{answered} answers before five ends, none lost")
+
+
+class BehindNginx(Servers):
+    """Servers that reset clients who have just connected when they end.
+
+    nginx sends their requests to another one, as it is told to by the
+    configuration that the package brings.
+    """
+
+    def test_end_of_one_loses_nothing(self):
+        if not processes.Nginx.installed():
+            self.skipTest("nginx is not installed")
+        servers = [self.start(), self.start()]
+        proxy = processes.Nginx(
+            self.make_folder(),
+            f"{ENVIRONMENT}/share/images_service/nginx/images_service.conf",
+            # A server that was away is left alone for a second, not for ten.
+            {
+                8775: f"{servers[0].port} fail_timeout=1s",
+                8776: f"{servers[1].port} fail_timeout=1s",
+            },
+        )
+        self.addCleanup(proxy.stop)
+        proxy.start()
+        proxy.wait()
+        with load.Load(proxy.port, PATH, TOKEN) as requests:
+            requests.more(200)
+            for server in servers * 2:
+                server.process.send_signal(signal.SIGTERM)
+                server.process.wait(20)
+                requests.more(200)
+                server.start()
+                server.wait()
+                time.sleep(1.5)
+                requests.more(200)
+        self.assertEqual(([], 0), (requests.lost, requests.refused))
+        print(f"{requests.answered} answers during four ends, none lost")
+
+
+class TestUWSGI(BehindNginx, PackageTestCase):
+    command = ("uwsgi", "--ini", "uwsgi.ini")
+
+
+class TestGunicorn(BehindNginx, PackageTestCase):
+    command = (
+        *("gunicorn", "--workers", "2", "--threads", "4"),
+        *("--bind", "127.0.0.1:{port}", "--no-control-socket"),
+        "images_service.wsgi.api:application",
+    )
