@@ -10,4 +10,4 @@ python -m build --outdir "$dist" . >"$dist.log" 2>&1 || {
 }
 python3 -m venv "$environment"
 "$environment/bin/pip" install --quiet \
-    "$(ls "$dist"/*.whl)[mysql,postgresql]" uwsgi
+    "$(ls "$dist"/*.whl)[mysql,postgresql]" uwsgi granian

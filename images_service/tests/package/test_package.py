@@ -4,6 +4,7 @@
 import glob
 import json
 import os
+import re
 import signal
 import subprocess
 import tarfile
@@ -15,6 +16,7 @@ from images_service.tests.servers import load
 from images_service.tests.servers import processes
 
 ENVIRONMENT = os.environ.get("PACKAGE_ENVIRONMENT")
+ROOT = os.path.join(os.path.dirname(__file__), "..", "..", "..")
 PATH = f"/v2.1/{base.OWNER}/images/detail"
 TOKEN = {"X-Auth-Token": base.TOKENS["member"]}
 PROGRAMS = {
@@ -22,6 +24,14 @@ PROGRAMS = {
     "images-service-manage": ("--help", "--version", "complete", "openapi"),
     "images-service-status": ("--help",),
 }
+
+
+def guide(program):
+    """Return the command line by which the install guide starts a server."""
+    path = os.path.join(ROOT, "doc/source/install/servers.rst")
+    with open(path, encoding="utf-8") as file:
+        (line,) = re.findall(rf"^   ({program} .+)$", file.read(), re.M)
+    return line.split()
 
 
 class PackageTestCase(base.TestCase):
@@ -117,7 +127,7 @@ class Installed(processes.HTTPServer):
     """A server of the environment, with the service's own settings.
 
     :param home: of the user as whom it runs.
-    :param command: its program and arguments; {port} stands for its port.
+    :param command: its program and arguments; its port is 8775 there.
     """
 
     def __init__(self, folder, home, *command):
@@ -130,12 +140,14 @@ class Installed(processes.HTTPServer):
             encoding="utf-8",
         ) as file:
             settings = file.read().replace("8775", str(self.port))
-        with open(f"{self.folder}/uwsgi.ini", "w", encoding="utf-8") as file:
+        os.makedirs(f"{self.folder}/etc/uwsgi")
+        path = f"{self.folder}/etc/uwsgi/images_service.ini"
+        with open(path, "w", encoding="utf-8") as file:
             file.write(settings)
         program, *args = command
         self._command = [
             f"{ENVIRONMENT}/bin/{program}",
-            *(arg.format(port=self.port) for arg in args),
+            *(arg.replace("8775", str(self.port)) for arg in args),
         ]
 
     def command(self):
@@ -186,7 +198,7 @@ class Servers:
 class TestOwn(Servers, PackageTestCase):
     """images-service-api, which is gunicorn."""
 
-    command = ("images-service-api", "--port", "{port}")
+    command = ("images-service-api", "--port", "8775")
 
     def test_end_loses_nothing(self):
         answered = 0
@@ -239,12 +251,12 @@ class BehindNginx(Servers):
 
 
 class TestUWSGI(BehindNginx, PackageTestCase):
-    command = ("uwsgi", "--ini", "uwsgi.ini")
+    command = guide("uwsgi")
 
 
 class TestGunicorn(BehindNginx, PackageTestCase):
-    command = (
-        *("gunicorn", "--workers", "2", "--threads", "4"),
-        *("--bind", "127.0.0.1:{port}", "--no-control-socket"),
-        "images_service.wsgi.api:application",
-    )
+    command = guide("gunicorn")
+
+
+class TestGranian(BehindNginx, PackageTestCase):
+    command = guide("granian")
