@@ -2,6 +2,7 @@
 """The server inside images-service-api: gunicorn, with threads."""
 
 from collections.abc import Callable
+import contextlib
 import ctypes
 import gc
 import select
@@ -64,7 +65,9 @@ def _connect_no_more(listener: socket.socket) -> None:
     # One instruction of the kernel's packet filter: "return 0", for nothing.
     code = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
     program = struct.pack("HL", 1, ctypes.addressof(code))
-    listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+    # Where that can't be had, the workers must end all the same.
+    with contextlib.suppress(OSError):
+        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
 
 
 class Server(BaseApplication):  # type: ignore[misc]
