@@ -4,8 +4,6 @@
 from collections.abc import Mapping
 import urllib.parse
 
-from oslo_utils import timeutils
-
 from images_service import errors
 from images_service import model
 from images_service.api import schemas
@@ -87,9 +85,7 @@ def parse(
         statuses=statuses,
         min_ram=None if min_ram is None else int(min_ram),
         min_disk=None if min_disk is None else int(min_disk),
-        changes_since=None
-        if since is None
-        else timeutils.normalize_time(schemas.parse_time(since)),
+        changes_since=None if since is None else schemas.parse_time(since),
         properties=properties,
     )
 

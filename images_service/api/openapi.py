@@ -127,7 +127,9 @@ def parameters(route: routes.Route) -> Iterator[tuple[str, str, Any]]:
         written = name == "key" and route.body is not None
         yield "path", name, _portable(schemas.KEY) if written else _TEXT
     if route.query is not None:
-        for name, listed in route.query.schema["properties"].items():
+        for name, listed in schemas.plain(route.query.schema)[
+            "properties"
+        ].items():
             yield "query", name, _portable(listed["items"])
         for name in schemas.UNCHECKED:
             yield "query", name, _TEXT
@@ -224,19 +226,14 @@ def _operation(route: routes.Route) -> dict[str, Any]:
 
 
 def _portable(schema: Any) -> Any:
-    """Return a schema in the words of JSON Schema alone."""
+    """Return a schema as other programs than Python's read it."""
+    if isinstance(schema, dict):
+        return {_portable(k): _portable(v) for k, v in schema.items()}
     if isinstance(schema, list):
         return [_portable(each) for each in schema]
+    if schema == schemas.TIME:
+        return "date-time"
     if isinstance(schema, str):
         # A JSON text holds no lone surrogates, if it is good.
         return schema.replace(r"\Z", "$").replace(schemas.NO_SCALAR, r"\u0000")
-    if not isinstance(schema, dict):
-        return schema
-    found = {_portable(k): _portable(v) for k, v in schema.items()}
-    if found.get("type") == "string" and "minimum" in found:
-        # Digits, which are text to JSON Schema: a pattern says the same.
-        del found["minimum"]
-        found["pattern"] = "^0*[1-9][0-9]*$"
-    if found.get("format") == schemas.TIME:
-        found["format"] = "date-time"
-    return found
+    return schema

@@ -15,6 +15,7 @@ from oslo_config import generator
 
 from images_service import config
 from images_service import metrics
+from images_service.cmd import api
 from images_service.cmd import status
 from images_service.policy import rules
 
@@ -138,10 +139,46 @@ class TestCommands(unittest.TestCase):
             if entry.value.startswith("images_service."):
                 self.assertIn(f"\n{entry.name}\n===", page)
 
+    def test_options_of_the_server(self):
+        page = read("doc/source/cli/index.rst")
+        section = page.partition("\nimages-service-api\n===")[2]
+        section = section.partition("\nimages-service-status\n===")[0]
+        told = set(re.findall(r"``(--[\w-]+)``", section))
+        options = api._parser()._option_string_actions
+        self.assertEqual(
+            {name for name in options if name.startswith("--")} - {"--help"},
+            told,
+        )
+
     def test_checks_both_ways(self):
         page = read("doc/source/cli/index.rst")
         _, table, _ = re.split(r"=====  =+\n|\n=====+  =+\n\nThe", page)[:3]
         told = re.findall(r"^(\S.+?)  ", table, re.M)
         self.assertEqual(
             [name for name, _ in status.Checks._upgrade_checks], told
+        )
+
+
+class TestShellBlocks(unittest.TestCase):
+    def test_where_they_are(self):
+        """Each is run by a test: test_newcomer, test_package, or .ci/run."""
+        found = {}
+        for path in [
+            *glob.glob(f"{ROOT}/doc/source/install/*.rst"),
+            f"{ROOT}/README.rst",
+        ]:
+            text = read(path)
+            found[os.path.basename(path)] = re.findall(
+                r"code-block:: console\n\n   (\S+)", text
+            )
+            # None is disguised as something else.
+            self.assertNotRegex(text, r"code-block:: (bash|shell)|\n\$ ")
+        self.assertGreater(len(found.pop("index.rst")), 8)
+        self.assertEqual(
+            {
+                "README.rst": ["python3", "python3"],
+                "servers.rst": ["uwsgi", "gunicorn", "granian"],
+                "beside-nova.rst": [],
+            },
+            found,
         )

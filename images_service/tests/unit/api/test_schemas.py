@@ -6,6 +6,7 @@ from hypothesis import strategies
 import jsonschema
 
 from images_service import errors
+from images_service.api import complaints
 from images_service.api import schemas
 
 METADATA = schemas.of_body(schemas.METADATA)
@@ -111,7 +112,7 @@ class TestBodies(unittest.TestCase):
                 deep = deep.pop()
 
     @hypothesis.given(strategies.data())
-    def test_quick_answers_are_right(self, data):
+    def test_what_fits_is_what_jsonschema_says(self, data):
         text = strategies.text(max_size=4) | strategies.sampled_from(
             ("metadata", "meta", "k" * 255, "v" * 256, "a\n", "a\0", "\ud800")
         )
@@ -129,3 +130,31 @@ class TestBodies(unittest.TestCase):
                 self.assertFalse(fits)
             else:
                 self.assertTrue(fits)
+
+
+class TestQueries(unittest.TestCase):
+    @hypothesis.given(
+        strategies.dictionaries(
+            strategies.sampled_from([*schemas.LISTING["properties"], "name"]),
+            strategies.lists(
+                strategies.text("0123456789+-:TZ .\n\u0663", max_size=12)
+                | strategies.datetimes().map(str)
+                | strategies.sampled_from(["9" * 5000, "0" * 5000]),
+                min_size=1,
+                max_size=2,
+            ),
+            max_size=3,
+        )
+    )
+    def test_what_fits_is_what_complaints_say(self, values):
+        schema = schemas.of_query(schemas.LISTING)
+        problems = list(
+            complaints._Validator(
+                schemas.LISTING, format_checker=complaints._formats
+            ).iter_errors(values)
+        )
+        if problems:
+            with self.assertRaises(errors.Invalid):
+                schema.check(values)
+        else:
+            schema.check(values)
