@@ -274,6 +274,18 @@ def _run(driver, options, stack):
     return medians
 
 
+def service(folder, connection, stack, workers, threads):
+    """Start a service that believes each token; return it, ready."""
+    found = processes.Api(folder, "noauth2", workers=workers, threads=threads)
+    base.configuration(
+        found.folder, connection=connection, api={"compute_link_prefix": ROOT}
+    )
+    stack.callback(found.stop)
+    found.start()
+    found.wait()
+    return found
+
+
 def keystone_service(folder, connection, stack, workers, threads):
     """Start a service whose tokens memcached knows; return it, ready."""
     stub = keystone.Keystone(

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a worker keeps of memory, as it answers.
 
-One worker with Keystone and memcached, on 1,001 images; requests of all kinds
-take turns, pages of a thousand among them. Printed is the worker's resident
-memory after each ten thousand.
+One worker, with Keystone and memcached or without, on 1,001 images; requests
+of all kinds take turns, pages of a thousand among them. Printed is the
+worker's resident memory after each ten thousand.
 """
 
 import argparse
@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--driver", choices=api.DRIVERS, default="psycopg")
     parser.add_argument("--requests", type=int, default=60_000)
     parser.add_argument("--threads", type=int, default=4)
+    parser.add_argument("--keystone", action="store_true")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -30,9 +31,8 @@ def run(options: argparse.Namespace) -> None:
         connection = stack.enter_context(api.database(options.driver))
         conf = base.configuration(folder, connection=connection)
         images = api.fill(conf)
-        service = api.keystone_service(
-            folder, connection, stack, 1, options.threads
-        )
+        start = api.keystone_service if options.keystone else api.service
+        service = start(folder, connection, stack, 1, options.threads)
         cases = api.cases(images, options.threads)
         mixed = [
             [request for each in every for request in each]
