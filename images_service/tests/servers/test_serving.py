@@ -2,7 +2,6 @@
 """images-service-api as it is deployed: signals, metrics, and its log."""
 
 import http.client
-import json
 import os
 import signal
 import time
@@ -40,19 +39,7 @@ class TestServing(base.TestCase):
 
 
 class TestSignals(TestServing):
-    def test_reload(self):
-        api = self.start()
-        with load.Load(api.port, PATH, TOKEN) as requests:
-            requests.more(200)
-            for limit in (3, 2, 1):
-                self.configure(api, api={"max_limit": limit})
-                api.reload()
-                requests.more(100)
-        self.assertEqual(([], 0), (requests.lost, requests.refused))
-        # What is served is what the configuration now says.
-        answer = json.loads(self.get(api.port, PATH, TOKEN))
-        self.assertEqual(1, len(answer["images"]))
-        print(f"{requests.answered} answers during three reloads, none lost")
+    """What a reload makes of a mistake; test_package has the rest."""
 
     def test_a_reload_of_a_wrong_configuration_changes_nothing(self):
         api = self.start()
@@ -65,18 +52,6 @@ class TestSignals(TestServing):
         with open(api.log, encoding="utf-8") as file:
             (line,) = [line for line in file if "stays as it was" in line]
         self.assertIn("max_limit", line)
-
-    def test_end(self):
-        answered = 0
-        for _ in range(5):
-            api = self.start()
-            with load.Load(api.port, PATH, TOKEN) as requests:
-                requests.more(200)
-                api.process.send_signal(signal.SIGTERM)
-                self.assertEqual(0, api.process.wait(20))
-            self.assertEqual([], requests.lost)
-            answered += requests.answered
-        print(f"{answered} answers before five ends, none lost")
 
 
 class TestMetrics(TestServing):
