@@ -176,6 +176,10 @@ class Servers:
         server.wait()
         return server
 
+
+class Reloading(Servers):
+    """Servers that lose nothing when they reload."""
+
     def test_reload_loses_nothing(self):
         server = self.start()
         with load.Load(server.port, PATH, TOKEN) as requests:
@@ -195,7 +199,7 @@ class Servers:
             return len(json.load(response)["images"])
 
 
-class TestOwn(Servers, PackageTestCase):
+class TestOwn(Reloading, PackageTestCase):
     """images-service-api, which is gunicorn."""
 
     command = ("images-service-api", "--port", "8775")
@@ -214,13 +218,13 @@ class TestOwn(Servers, PackageTestCase):
 
 
 class BehindNginx(Servers):
-    """Servers that reset clients who have just connected when they end.
+    """Servers that may reset clients who have just connected when they end.
 
     nginx sends their requests to another one, as it is told to by the
     configuration that the package brings.
     """
 
-    def test_end_of_one_loses_nothing(self):
+    def test_end_and_reload_of_one_lose_nothing(self):
         if not processes.Nginx.installed():
             self.skipTest("nginx is not installed")
         servers = [self.start(), self.start()]
@@ -246,17 +250,26 @@ class BehindNginx(Servers):
                 server.wait()
                 time.sleep(1.5)
                 requests.more(200)
+            for server in servers:
+                server.reload()
+                time.sleep(1.5)
+                requests.more(200)
         self.assertEqual(([], 0), (requests.lost, requests.refused))
-        print(f"{requests.answered} answers during four ends, none lost")
+        print(
+            f"{requests.answered} answers during four ends and two reloads, "
+            "none lost"
+        )
 
 
-class TestUWSGI(BehindNginx, PackageTestCase):
+class TestUWSGI(BehindNginx, Reloading, PackageTestCase):
     command = guide("uwsgi")
 
 
-class TestGunicorn(BehindNginx, PackageTestCase):
+class TestGunicorn(BehindNginx, Reloading, PackageTestCase):
     command = guide("gunicorn")
 
 
 class TestGranian(BehindNginx, PackageTestCase):
+    """One that resets a client now and then when it reloads, too."""
+
     command = guide("granian")
