@@ -7,12 +7,14 @@
 # no systemd in there.
 set -euo pipefail
 
-if [ "${3:-}" != inside ]; then
-    exec unshare --mount --pid --fork --kill-child "$0" "$1" "$2" inside
+if [ $# = 2 ]; then
+    root=$(mktemp -d)
+    trap 'rmdir "$root"' EXIT
+    unshare --mount --pid --fork --kill-child "$0" "$1" "$2" "$root"
+    exit
 fi
 
-shared=$1 script=$2
-root=$(mktemp -d)
+shared=$1 script=$2 root=$3
 mount --make-rprivate /
 mount -t tmpfs tmpfs "$root"
 mkdir "$root/upper" "$root/work" "$root/root"
