@@ -9,12 +9,11 @@ import oslo_middleware
 from oslo_middleware.healthcheck import pluginbase
 
 from images_service import errors
+from images_service.middleware.standard import POLICY
+from images_service.middleware.standard import STORE
 from images_service.policy import enforcer
 from images_service.store import base
 
-# Under which the middleware's conf holds what is looked at.
-_POLICY = "policy"
-_STORE = "store"
 # Seconds within which the store must answer.
 _PATIENCE = 1.0
 
@@ -28,7 +27,7 @@ class PolicyCheck(pluginbase.HealthcheckBaseExtension):
 
     def healthcheck(self, server_port: int) -> pluginbase.HealthcheckResult:
         """Return OK or a warning; where it is detailed, with the reason."""
-        policy: enforcer.Policy = self.conf[_POLICY]
+        policy: enforcer.Policy = self.conf[POLICY]
         if policy.problem is None:
             return pluginbase.HealthcheckResult(True, "OK")
         return pluginbase.HealthcheckResult(
@@ -51,7 +50,7 @@ class StoreCheck(pluginbase.HealthcheckBaseExtension):
         """Return OK, or that the database doesn't answer."""
         if not self.oslo_conf.healthcheck.detailed:
             return pluginbase.HealthcheckResult(True, "OK")
-        store: base.ImageStore = self.conf[_STORE]
+        store: base.ImageStore = self.conf[STORE]
         answers: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
         def ask() -> None:
@@ -73,7 +72,7 @@ class StoreCheck(pluginbase.HealthcheckBaseExtension):
         return pluginbase.HealthcheckResult(
             False,
             "The database doesn't answer",
-            f"not within {_PATIENCE:.0f} second; the log says more",
+            f"It can't be reached, or took more than {_PATIENCE:.0f} second.",
         )
 
 
@@ -95,5 +94,5 @@ class Healthcheck(oslo_middleware.Healthcheck):
             conf.set_default("backends", backends, "healthcheck")
         super().__init__(None, conf)
         # The checks have been given this dictionary.
-        self.conf[_POLICY] = policy
-        self.conf[_STORE] = store
+        self.conf[POLICY] = policy
+        self.conf[STORE] = store

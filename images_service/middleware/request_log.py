@@ -52,11 +52,12 @@ class RequestLog:
         body = self._application(environ, note)
         # As Nova's server writes it, so that what reads its log reads this.
         LOG.info(
-            '%s "%s %s" status: %s len: %s time: %.6f',
+            '%s "%s %s %s" status: %s len: %s time: %.6f',
             environ.get("REMOTE_ADDR", "-"),
             quote(environ["REQUEST_METHOD"], safe=""),
             # Quoted again, so that no line break gets into the log.
             quote(environ.get("PATH_INFO", ""), encoding="latin-1"),
+            quote(environ.get("SERVER_PROTOCOL", "")),
             status,
             length,
             time.perf_counter() - start,

@@ -31,7 +31,7 @@ class TestRequestLog(unittest.TestCase):
         (line,) = (record.getMessage() for record in logs.records)
         self.assertRegex(
             line,
-            r'^192.0.2.1 "GET /v2.1/images/a%0Ab" status: 200 len: 2 '
+            r'^192.0.2.1 "GET /v2.1/images/a%0Ab HTTP/1.0" status: 200 len: 2 '
             r"time: 0\.\d{6}$",
         )
 
