@@ -269,7 +269,13 @@ class TestGunicorn(BehindNginx, Reloading, PackageTestCase):
     command = guide("gunicorn")
 
 
-class TestGranian(BehindNginx, PackageTestCase):
-    """One that resets a client now and then when it reloads, too."""
+class TestGranian(Servers, PackageTestCase):
+    """One that is documented to reset clients now and then."""
 
     command = guide("granian")
+
+    def test_answers(self):
+        server = self.start()
+        with load.Load(server.port, PATH, TOKEN) as requests:
+            requests.more(200)
+        self.assertEqual(([], 0), (requests.lost, requests.refused))
