@@ -6,9 +6,9 @@ server count together, so it is imported only where there is something to
 count, and by then ``PROMETHEUS_MULTIPROC_DIR`` must be set.
 """
 
+from collections.abc import Iterator
 import contextlib
 import os
-import shutil
 import tempfile
 from typing import TYPE_CHECKING
 
@@ -18,8 +18,6 @@ from images_service.policy import enforcer
 from images_service.store import base
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from prometheus_client import CollectorRegistry
 
 # Names the folder in which the processes of a server count together.
@@ -104,7 +102,7 @@ def together() -> "CollectorRegistry":
 
 
 @contextlib.contextmanager
-def served(conf: cfg.ConfigOpts) -> "Iterator[None]":
+def served(conf: cfg.ConfigOpts) -> Iterator[None]:
     """Serve what is counted while the service runs, if ``[metrics]`` says so.
 
     :raises OSError: the port can't be listened on.
@@ -114,10 +112,9 @@ def served(conf: cfg.ConfigOpts) -> "Iterator[None]":
         return
     with contextlib.ExitStack() as stack:
         if FOLDER not in os.environ:
-            folder = tempfile.mkdtemp(prefix="images-service-metrics-")
-            owner = os.getpid()
-            os.environ[FOLDER] = folder
-            stack.callback(_remove, folder, owner)
+            os.environ[FOLDER] = stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="images-service-metrics-")
+            )
         import prometheus_client
 
         server, _ = prometheus_client.start_http_server(
@@ -125,12 +122,6 @@ def served(conf: cfg.ConfigOpts) -> "Iterator[None]":
         )
         stack.callback(server.server_close)
         yield
-
-
-def _remove(folder: str, owner: int) -> None:
-    # Workers leave by the same way.
-    if os.getpid() == owner:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def ended(pid: int) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import contextlib
 import ctypes
 import gc
+import logging
+import os
 import select
 import socket
 import struct
@@ -48,6 +50,22 @@ class Worker(gthread.ThreadWorker):  # type: ignore[misc]
 
 class Arbiter(arbiter.Arbiter):  # type: ignore[misc]
     """gunicorn's, after whose end nobody waits for an answer in vain."""
+
+    def spawn_worker(self) -> int:
+        """Start a worker, and end it where it is done.
+
+        By the way of an exception it would leave whatever this process was in
+        when it was forked, and clear away the files that the others use.
+        """
+        own = os.getpid()
+        try:
+            pid: int = super().spawn_worker()
+        except SystemExit as end:
+            if os.getpid() == own:
+                raise
+            logging.shutdown()
+            os._exit(end.code if isinstance(end.code, int) else 0)
+        return pid
 
     def stop(self, graceful: bool = True) -> None:
         """Let nobody connect any more, then end the workers."""

@@ -2,8 +2,11 @@
 """images-service-api as it is deployed: signals, metrics, and its log."""
 
 import http.client
+import json
 import os
+import re
 import signal
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -52,6 +55,37 @@ class TestSignals(TestServing):
         with open(api.log, encoding="utf-8") as file:
             (line,) = [line for line in file if "stays as it was" in line]
         self.assertIn("max_limit", line)
+
+
+class Demonstration(processes.Api):
+    """images-service-api --demo."""
+
+    def command(self):
+        return [
+            *(sys.executable, "-c", processes.START, "--demo"),
+            *("--port", str(self.port)),
+        ]
+
+
+class TestDemonstration(TestServing):
+    def test_workers_that_end_leave_its_files(self):
+        demo = Demonstration(self.make_folder())
+        self.addCleanup(demo.stop)
+        demo.start()
+        demo.wait()
+        with open(demo.log, encoding="utf-8") as file:
+            text = file.read()
+        (path,) = re.findall("curl .* http://[^/]+(/.*)", text)
+        (folder,) = re.findall("Everything is in (.*) and goes away", text)
+        for _ in range(2):
+            demo.reload()
+            self.assertIn("policy.json", os.listdir(folder))
+            answer = json.loads(
+                self.get(demo.port, path, {"X-Auth-Token": "demo:demo"})
+            )
+            self.assertNotEqual([], answer["images"])
+        demo.stop()
+        self.assertFalse(os.path.exists(folder))
 
 
 class TestMetrics(TestServing):
