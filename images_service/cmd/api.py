@@ -99,6 +99,7 @@ def _serve(options: argparse.Namespace) -> None:
         # Made before the workers are forked: what is wrong with it is said
         # once, and they share its memory.  It connects to nothing until asked.
         serving.serve(
+            app.create(conf),
             lambda: app.create(read()),
             address,
             options.port,

@@ -91,16 +91,19 @@ def _connect_no_more(listener: socket.socket) -> None:
 class Server(BaseApplication):  # type: ignore[misc]
     """gunicorn around the application, which every worker shares.
 
-    :param make: returns the application; called again at each SIGHUP, when
+    :param remake: returns the application anew; called at each SIGHUP, when
         workers with the new one take the place of those with the old one.
     :param settings: gunicorn's, by name.
     """
 
     def __init__(
-        self, make: Callable[[], "WSGIApplication"], settings: dict[str, Any]
+        self,
+        application: "WSGIApplication",
+        remake: Callable[[], "WSGIApplication"],
+        settings: dict[str, Any],
     ) -> None:
-        self._make = make
-        self._application = make()
+        self._application = application
+        self._remake = remake
         self._settings = settings
         super().__init__()
 
@@ -117,7 +120,7 @@ class Server(BaseApplication):  # type: ignore[misc]
     def reload(self) -> None:
         """Make the application anew, if that can be done."""
         try:
-            self._application = self._make()
+            self._application = self._remake()
         except Exception as error:
             # The one there is goes on.
             LOG.error("The service stays as it was: %s", error)
@@ -144,7 +147,8 @@ def _settle() -> None:
 
 
 def serve(
-    make: Callable[[], "WSGIApplication"],
+    application: "WSGIApplication",
+    remake: Callable[[], "WSGIApplication"],
     address: str,
     port: int,
     workers: int,
@@ -152,14 +156,15 @@ def serve(
 ) -> None:
     """Serve an application until the process is told to end.
 
-    :param make: returns the application, when the server starts and when it
-        is told to reload.
+    :param remake: returns the application anew, when the server is told to
+        reload.
     :param address: to listen on; of IPv6 in brackets.
     :param workers: processes.
     :param threads: of each process.
     """
     Server(
-        make,
+        application,
+        remake,
         {
             "bind": f"{address}:{port}",
             "workers": workers,

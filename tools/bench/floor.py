@@ -240,9 +240,10 @@ def main() -> None:
     path, port, workers, threads = sys.argv[1:]
     conf = config.load(["--config-file", path])
     # Its links are the service's, which asks elsewhere.
-    root = conf.api.compute_link_prefix
+    application = Floor(engine.Database(conf), conf.api.compute_link_prefix)
     serving.serve(
-        lambda: Floor(engine.Database(conf), root),
+        application,
+        lambda: application,
         "127.0.0.1",
         int(port),
         int(workers),
