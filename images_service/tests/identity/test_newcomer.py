@@ -5,17 +5,15 @@ From a fresh clone to an image that is listed through nginx in front of two API
 process groups, on PostgreSQL, with Keystone's tokens.
 """
 
-import functools
-import http.server
 import json
 import os
 import re
 import subprocess
-import threading
 import unittest
 
 from images_service.tests import base
 from images_service.tests.servers import processes
+from images_service.tests.servers import stubs
 
 ROOT = os.path.abspath(
     os.path.join(os.path.dirname(__file__), "..", "..", "..")
@@ -46,24 +44,6 @@ def blocks(path):
     ]
 
 
-class Glance(http.server.BaseHTTPRequestHandler):
-    """A Glance that lists the images of ``base``."""
-
-    def __init__(self, images, *args):
-        self._images = images
-        super().__init__(*args)
-
-    def do_GET(self):
-        body = json.dumps({"images": self._images}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args):
-        pass
-
-
 class TestNewcomer(base.TestCase):
     def setUp(self):
         super().setUp()
@@ -82,13 +62,10 @@ class TestNewcomer(base.TestCase):
             for record in base.records()
             if record["name"] in ("public", "own")
         ]
-        glance = http.server.ThreadingHTTPServer(
-            ("127.0.0.1", 0), functools.partial(Glance, images)
-        )
-        self.glance = f"http://127.0.0.1:{glance.server_port}"
-        threading.Thread(target=glance.serve_forever, daemon=True).start()
-        self.addCleanup(glance.server_close)
-        self.addCleanup(glance.shutdown)
+        # A Glance that lists them, whatever it is asked.
+        body = json.dumps({"images": images}).encode()
+        port = stubs.serve(self, lambda _request: body)
+        self.glance = f"http://127.0.0.1:{port}"
         for thing, query in (
             ("DATABASE", "pg_database"),
             ("ROLE", "pg_roles"),

@@ -3,12 +3,11 @@
 
 import functools
 import http.client
-import http.server
 import os
-import threading
 
 from images_service.tests import base
 from images_service.tests.servers import processes
+from images_service.tests.servers import stubs
 
 ETC = os.path.join(os.path.dirname(__file__), "..", "..", "..", "etc")
 # What is this service's, and what is Nova's.
@@ -31,25 +30,10 @@ NOVA = (
 )
 
 
-class Echo(http.server.BaseHTTPRequestHandler):
-    """Says who it is, and what it was asked."""
-
-    protocol_version = "HTTP/1.1"
-
-    def __init__(self, name, *args):
-        self._name = name
-        super().__init__(*args)
-
-    def do_GET(self):
-        proto = self.headers.get("X-Forwarded-Proto", "-")
-        body = f"{self._name} {self.requestline.split()[1]} {proto}".encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args):
-        pass
+def echo(name, request):
+    """Say who is asked, and what."""
+    proto = request.headers.get("X-Forwarded-Proto", "-")
+    return f"{name} {request.requestline.split()[1]} {proto}".encode()
 
 
 class HAProxy(processes.HTTPServer):
@@ -80,13 +64,7 @@ class Proxied:
             self.skipTest(f"{self.proxy_class.__name__} is not installed")
         ports = {}
         for known, name in ((8775, "image"), (8776, "image"), (18774, "nova")):
-            server = http.server.ThreadingHTTPServer(
-                ("127.0.0.1", 0), functools.partial(Echo, name)
-            )
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            self.addCleanup(server.server_close)
-            self.addCleanup(server.shutdown)
-            ports[known] = server.server_port
+            ports[known] = stubs.serve(self, functools.partial(echo, name))
         self.proxy = self.proxy_class(
             self.make_folder(), os.path.join(ETC, self.site), ports
         )
