@@ -101,8 +101,7 @@ def _serve(options: argparse.Namespace) -> None:
         serving.serve(
             app.create(conf),
             lambda: app.create(read()),
-            address,
-            options.port,
+            f"{address}:{options.port}",
             options.workers,
             options.threads,
         )

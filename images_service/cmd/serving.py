@@ -149,8 +149,7 @@ def _settle() -> None:
 def serve(
     application: "WSGIApplication",
     remake: Callable[[], "WSGIApplication"],
-    address: str,
-    port: int,
+    bind: str,
     workers: int,
     threads: int,
 ) -> None:
@@ -158,7 +157,8 @@ def serve(
 
     :param remake: returns the application anew, when the server is told to
         reload.
-    :param address: to listen on; of IPv6 in brackets.
+    :param bind: address and port to listen on, ``ADDRESS:PORT``; an address of
+        IPv6 is in brackets.
     :param workers: processes.
     :param threads: of each process.
     """
@@ -166,7 +166,7 @@ def serve(
         application,
         remake,
         {
-            "bind": f"{address}:{port}",
+            "bind": bind,
             "workers": workers,
             "threads": threads,
             "worker_class": Worker,

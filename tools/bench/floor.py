@@ -244,8 +244,7 @@ def main() -> None:
     serving.serve(
         application,
         lambda: application,
-        "127.0.0.1",
-        int(port),
+        f"127.0.0.1:{port}",
         int(workers),
         int(threads),
     )

@@ -71,7 +71,7 @@ class TestHost(base.TestCase):
             mock.patch("oslo_log.log.setup"),
         ):
             api.main(["--config-file", f"{folder}/images_service.conf", *args])
-        return server.call_args.args[1]["bind"]
+        return server.call_args.args[2]["bind"]
 
     def test_who_believes_everybody_listens_on_loopback(self):
         self.assertEqual("127.0.0.1:8774", self.bound("noauth2"))
