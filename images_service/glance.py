@@ -176,13 +176,12 @@ def attribute(name: str, value: Any) -> Any:
     return _number({name: value}, name)
 
 
-def property_of(key: str, value: str) -> tuple[str, str]:
-    """Return a property, as the store takes it.
+def check_property(key: str, value: str) -> None:
+    """Do nothing, if every database can hold a property.
 
-    :raises Refused: no database can hold it.
+    :raises Refused: not every one can.
     """
     _storable(f"property {key}", key + value)
-    return key, value
 
 
 def _metadata(record: Mapping[str, Any]) -> dict[str, str]:
@@ -200,7 +199,7 @@ def _metadata(record: Mapping[str, Any]) -> dict[str, str]:
             items[name] = ""
         elif not isinstance(value, str):
             raise Refused(f"property {name} is not a string")
-        property_of(name, items[name])
+        check_property(name, items[name])
     return items
 
 

@@ -17,7 +17,6 @@ from images_service.api import schemas
 # What any request may be answered, beside its success.
 _ALWAYS = (400, 401, 403, 404, 406, 413, 415, 500, 503)
 
-_UUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 _TEXT = {"type": "string"}
 _TIME = {"type": "string", "format": "date-time"}
 _COUNT = {"type": "integer", "minimum": 0}
@@ -46,7 +45,7 @@ _LINK = _object({"rel": _TEXT, "href": _TEXT, "type": _TEXT}, ("type",))
 # Two keys are shown as the JSON that they hold, so values are not all text.
 _ITEMS = {"type": "object"}
 _SUMMARY = {
-    "id": {"type": "string", "pattern": _UUID},
+    "id": {"type": "string", "pattern": f"^{model.IMAGE_ID.pattern}$"},
     "name": {"type": ["string", "null"]},
     "links": _list(_ref("Link")),
 }

@@ -280,6 +280,7 @@ def _property(text: str) -> tuple[str, str]:
     if not key or not equals:
         raise argparse.ArgumentTypeError(f"{text} is not KEY=VALUE")
     try:
-        return glance.property_of(key, value)
+        glance.check_property(key, value)
     except glance.Refused as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+    return key, value

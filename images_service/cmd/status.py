@@ -9,18 +9,17 @@ import re
 import sys
 
 from oslo_config import cfg
-from oslo_db import exception as db_exc
 from oslo_upgradecheck import upgradecheck
-import sqlalchemy as sa
 
 from images_service import config
 from images_service import errors
 from images_service.middleware import users
 from images_service.policy import enforcer
 from images_service.policy import snapshot
-from images_service.store.sql import engine
-from images_service.store.sql.migrations import run as migrations
 from images_service.watched import FileError
+
+# SQLAlchemy, alembic and keystonemiddleware are imported by the checks that
+# use them, so that --help need not wait for them.
 
 _VERSIONED = re.compile(r"/v[0-9]+(\.[0-9]+)?/?$")
 # Seconds that a caller may wait for a connection to the database.
@@ -43,6 +42,12 @@ class Checks(upgradecheck.UpgradeCommands):
             return _failure(
                 "[database] connection is not set. Name the database there."
             )
+        from oslo_db import exception as db_exc
+        import sqlalchemy as sa
+
+        from images_service.store.sql import engine
+        from images_service.store.sql.migrations import run as migrations
+
         try:
             has = migrations.version(engine.Database(self._conf))
         except (
@@ -149,6 +154,8 @@ class Checks(upgradecheck.UpgradeCommands):
         """Yield options and the files or folders that they have written."""
         conf = self._conf
         if conf.database.connection:
+            import sqlalchemy as sa
+
             url = sa.make_url(conf.database.connection)
             if url.get_backend_name() == "sqlite" and url.database:
                 # SQLite makes files beside its own.
