@@ -10,39 +10,19 @@ the medians of all rounds, and from the smallest to the largest of a round.
 
 import argparse
 import contextlib
-import datetime
 import http.client
 import json
-import os
 import statistics
 import sys
 import tempfile
-import uuid
 
+import deployment
 import floor
 import load
 import plot
 
-from images_service import model
-from images_service.store.sql import engine
-from images_service.store.sql.migrations import run as migrations
-from images_service.store.sql.store import SqlStore
-from images_service.tests import backends
 from images_service.tests import base
-from images_service.tests import keystone
 from images_service.tests.servers import processes
-
-TOKEN = f"alice:{floor.PROJECT}"
-ROOT = "http://127.0.0.1:8774"
-DRIVERS = {
-    "sqlite": None,
-    "mysqlclient": "mysql+mysqldb",
-    "pymysql": "mysql+pymysql",
-    "psycopg": "postgresql+psycopg",
-    "psycopg2": "postgresql+psycopg2",
-}
-_TICK = os.sysconf("SC_CLK_TCK")
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Case:
@@ -61,7 +41,8 @@ class Case:
     def _request(self, method, path, body):
         head = (
             f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-            f"X-Auth-Token: {TOKEN}\r\nContent-Type: application/json\r\n"
+            f"X-Auth-Token: {deployment.TOKEN}\r\n"
+            "Content-Type: application/json\r\n"
         )
         if body:
             head += f"Content-Length: {len(body)}\r\n"
@@ -96,40 +77,6 @@ def cases(images, connections):
     return found
 
 
-class Floor(processes.HTTPServer):
-    """floor.py, in the service's own server."""
-
-    def __init__(self, folder, conf_file, workers, threads):
-        super().__init__(folder, "floor")
-        script = os.path.join(os.path.dirname(__file__), "floor.py")
-        self._command = [
-            *(sys.executable, script, conf_file, str(self.port)),
-            *(str(workers), str(threads)),
-        ]
-
-    def command(self):
-        return self._command
-
-
-def cpu_of(server):
-    """Return the seconds of CPU that a server's workers have used."""
-    ticks = 0
-    for pid in server.workers():
-        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-            fields = file.read().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / _TICK
-
-
-def memory_of(server):
-    """Return the resident memory of a server's largest worker, in MB."""
-    sizes = []
-    for pid in server.workers():
-        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
-            sizes.append(int(file.read().split()[1]) * _PAGE)
-    return max(sizes) / 1e6
-
-
 class Figures:
     """What was measured of a case on one server, a value for each round."""
 
@@ -137,9 +84,9 @@ class Figures:
         self.cpu, self.rate, self.latencies = [], [], []
 
     def measure(self, server, requests, seconds):
-        before = cpu_of(server)
+        before = deployment.cpu_of(server)
         found = load.run(server.port, requests, seconds)
-        used = cpu_of(server) - before
+        used = deployment.cpu_of(server) - before
         self.cpu.append(used / len(found.latencies) * 1e6)
         self.rate.append(len(found.latencies) / found.seconds)
         self.latencies += found.latencies
@@ -213,7 +160,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--threads", type=int, default=4)
     parser.add_argument(
-        "--driver", action="append", choices=DRIVERS, help="may be repeated"
+        "--driver",
+        action="append",
+        choices=deployment.DRIVERS,
+        help="may be repeated",
     )
     parser.add_argument("--only", help="cases whose name holds this")
     parser.add_argument(
@@ -236,18 +186,23 @@ def run(options: argparse.Namespace) -> None:
 
 def _run(driver, options, stack):
     folder = stack.enter_context(tempfile.TemporaryDirectory())
-    connection = stack.enter_context(database(driver))
+    connection = stack.enter_context(deployment.database(driver))
     service = processes.Api(
         folder, workers=options.workers, threads=options.threads
     )
     conf = base.configuration(
         service.folder,
         connection=connection,
-        api={"compute_link_prefix": ROOT, "auth_strategy": "noauth2"},
+        api={
+            "compute_link_prefix": deployment.ROOT,
+            "auth_strategy": "noauth2",
+        },
     )
-    images = fill(conf)
+    images = deployment.fill(conf)
     conf_file = f"{service.folder}/images_service.conf"
-    lowest = Floor(folder, conf_file, options.workers, options.threads)
+    lowest = deployment.Floor(
+        folder, conf_file, options.workers, options.threads
+    )
     for server in (service, lowest):
         stack.callback(server.stop)
         server.start()
@@ -268,116 +223,21 @@ def _run(driver, options, stack):
         )
     print_rule()
     print(
-        f"\nA worker has {memory_of(service):.0f} MB of resident memory, "
-        f"the floor's {memory_of(lowest):.0f} MB."
+        f"\nA worker has {deployment.memory_of(service):.0f} MB of resident "
+        f"memory, the floor's {deployment.memory_of(lowest):.0f} MB."
     )
     return medians
 
 
-def service(folder, connection, stack, workers, threads):
-    """Start a service that believes each token; return it, ready."""
-    found = processes.Api(folder, "noauth2", workers=workers, threads=threads)
-    base.configuration(
-        found.folder, connection=connection, api={"compute_link_prefix": ROOT}
-    )
-    stack.callback(found.stop)
-    found.start()
-    found.wait()
-    return found
-
-
-def keystone_service(folder, connection, stack, workers, threads):
-    """Start a service whose tokens memcached knows; return it, ready."""
-    stub = keystone.Keystone(
-        {
-            TOKEN: keystone.token_document(
-                "alice", floor.PROJECT, ["member", "reader"]
-            )
-        }
-    )
-    stub.start()
-    stack.callback(stub.stop)
-    memcached = processes.Memcached(folder)
-    service = processes.Api(
-        folder, "keystone", workers=workers, threads=threads
-    )
-    base.configuration(
-        service.folder,
-        connection=connection,
-        api={"compute_link_prefix": ROOT, "auth_strategy": "keystone"},
-        keystone_authtoken={
-            **stub.options(),
-            "memcached_servers": memcached.address,
-        },
-    )
-    for server in (memcached, service):
-        stack.callback(server.stop)
-        server.start()
-        server.wait()
-    return service
-
-
 def _with_keystone(folder, connection, images, lowest, options, stack):
     """Measure show with tokens that memcached knows."""
-    service = keystone_service(
+    service = deployment.keystone_service(
         folder, connection, stack, options.workers, options.threads
     )
     constant = Case("constant", ["/constant"] * options.connections)
     _, case, *_ = cases(images, options.connections)
     case.name = "show, Keystone"
     return measure(case, service, lowest, constant, options)
-
-
-@contextlib.contextmanager
-def database(driver):
-    name = {"sqlite": "sqlite", "mysqlclient": "mysql", "pymysql": "mysql"}
-    with backends.database(name.get(driver, "postgresql")) as url:
-        dialect = DRIVERS[driver] or "sqlite"
-        yield f"{dialect}:{url.partition(':')[2]}"
-
-
-def fill(conf):
-    """Store the images and return them, newest first."""
-    database = engine.Database(conf)
-    migrations.sync(database)
-    start = datetime.datetime(2026, 3, 1)
-    made = [
-        model.NewImage(
-            model.Image(
-                id=str(uuid.uuid5(uuid.NAMESPACE_URL, str(number))),
-                name=f"image {number}",
-                status="active",
-                visibility="public",
-                owner=floor.PROJECT,
-                size=number * 1000,
-                min_ram=512,
-                min_disk=10,
-                protected=False,
-                os_hidden=False,
-                created_at=start + datetime.timedelta(seconds=number),
-                updated_at=start + datetime.timedelta(seconds=number),
-                deleted_at=None,
-                generation=1,
-                metadata="",
-            ),
-            {
-                "os_distro": "ubuntu",
-                "os_version": "24.04",
-                "architecture": "x86_64",
-                "hw_disk_bus": "virtio",
-                floor.KEY: floor.VALUES[0],
-            },
-            {},
-        )
-        for number in range(1001)
-    ]
-    store = SqlStore(database)
-    store.add(made)
-    found = store.page(
-        model.ListQuery(limit=1000), model.Viewer(floor.PROJECT)
-    ).images
-    database.dispose()
-    return found
 
 
 def _compare(case, service, lowest):
@@ -392,7 +252,10 @@ def _compare(case, service, lowest):
             method.decode(),
             path.decode(),
             body or None,
-            {"X-Auth-Token": TOKEN, "Content-Type": "application/json"},
+            {
+                "X-Auth-Token": deployment.TOKEN,
+                "Content-Type": "application/json",
+            },
         )
         answers.append(connection.getresponse().read())
         connection.close()

@@ -11,6 +11,7 @@ import contextlib
 import tempfile
 
 import api
+import deployment
 import load
 
 from images_service.tests import base
@@ -19,7 +20,9 @@ ROUND = 10_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--driver", choices=api.DRIVERS, default="psycopg")
+    parser.add_argument(
+        "--driver", choices=deployment.DRIVERS, default="psycopg"
+    )
     parser.add_argument("--requests", type=int, default=60_000)
     parser.add_argument("--threads", type=int, default=4)
     parser.add_argument("--keystone", action="store_true")
@@ -28,10 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        connection = stack.enter_context(api.database(options.driver))
+        connection = stack.enter_context(deployment.database(options.driver))
         conf = base.configuration(folder, connection=connection)
-        images = api.fill(conf)
-        start = api.keystone_service if options.keystone else api.service
+        images = deployment.fill(conf)
+        start = (
+            deployment.keystone_service
+            if options.keystone
+            else deployment.service
+        )
         service = start(folder, connection, stack, 1, options.threads)
         cases = api.cases(images, options.threads)
         mixed = [
@@ -42,4 +49,4 @@ def run(options: argparse.Namespace) -> None:
         for sent in range(0, options.requests, ROUND):
             count = min(ROUND, options.requests - sent)
             load.run(service.port, mixed, count=count)
-            print(f"{sent + count:8}  {api.memory_of(service):6.1f}")
+            print(f"{sent + count:8}  {deployment.memory_of(service):6.1f}")

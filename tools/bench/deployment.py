@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is measured: databases with a catalogue, and servers on them."""
+
+import contextlib
+import datetime
+import os
+import sys
+import uuid
+
+import floor
+
+from images_service import model
+from images_service.store.sql import engine
+from images_service.store.sql.migrations import run as migrations
+from images_service.store.sql.store import SqlStore
+from images_service.tests import backends
+from images_service.tests import base
+from images_service.tests import keystone
+from images_service.tests.servers import processes
+
+TOKEN = f"alice:{floor.PROJECT}"
+ROOT = "http://127.0.0.1:8774"
+DRIVERS = {
+    "sqlite": None,
+    "mysqlclient": "mysql+mysqldb",
+    "pymysql": "mysql+pymysql",
+    "psycopg": "postgresql+psycopg",
+    "psycopg2": "postgresql+psycopg2",
+}
+_TICK = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Floor(processes.HTTPServer):
+    """floor.py, in the service's own server."""
+
+    def __init__(self, folder, conf_file, workers, threads):
+        super().__init__(folder, "floor")
+        script = os.path.join(os.path.dirname(__file__), "floor.py")
+        self._command = [
+            *(sys.executable, script, conf_file, str(self.port)),
+            *(str(workers), str(threads)),
+        ]
+
+    def command(self):
+        return self._command
+
+
+def cpu_of(server):
+    """Return the seconds of CPU that a server's workers have used."""
+    ticks = 0
+    for pid in server.workers():
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            fields = file.read().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / _TICK
+
+
+def memory_of(server):
+    """Return the resident memory of a server's largest worker, in MB."""
+    sizes = []
+    for pid in server.workers():
+        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
+            sizes.append(int(file.read().split()[1]) * _PAGE)
+    return max(sizes) / 1e6
+
+
+def service(folder, connection, stack, workers, threads):
+    """Start a service that believes each token; return it, ready."""
+    found = processes.Api(folder, "noauth2", workers=workers, threads=threads)
+    base.configuration(
+        found.folder, connection=connection, api={"compute_link_prefix": ROOT}
+    )
+    stack.callback(found.stop)
+    found.start()
+    found.wait()
+    return found
+
+
+def keystone_service(folder, connection, stack, workers, threads):
+    """Start a service whose tokens memcached knows; return it, ready."""
+    stub = keystone.Keystone(
+        {
+            TOKEN: keystone.token_document(
+                "alice", floor.PROJECT, ["member", "reader"]
+            )
+        }
+    )
+    stub.start()
+    stack.callback(stub.stop)
+    memcached = processes.Memcached(folder)
+    service = processes.Api(
+        folder, "keystone", workers=workers, threads=threads
+    )
+    base.configuration(
+        service.folder,
+        connection=connection,
+        api={"compute_link_prefix": ROOT, "auth_strategy": "keystone"},
+        keystone_authtoken={
+            **stub.options(),
+            "memcached_servers": memcached.address,
+        },
+    )
+    for server in (memcached, service):
+        stack.callback(server.stop)
+        server.start()
+        server.wait()
+    return service
+
+
+@contextlib.contextmanager
+def database(driver):
+    name = {"sqlite": "sqlite", "mysqlclient": "mysql", "pymysql": "mysql"}
+    with backends.database(name.get(driver, "postgresql")) as url:
+        dialect = DRIVERS[driver] or "sqlite"
+        yield f"{dialect}:{url.partition(':')[2]}"
+
+
+def fill(conf):
+    """Store the images and return them, newest first."""
+    database = engine.Database(conf)
+    migrations.sync(database)
+    start = datetime.datetime(2026, 3, 1)
+    made = [
+        model.NewImage(
+            model.Image(
+                id=str(uuid.uuid5(uuid.NAMESPACE_URL, str(number))),
+                name=f"image {number}",
+                status="active",
+                visibility="public",
+                owner=floor.PROJECT,
+                size=number * 1000,
+                min_ram=512,
+                min_disk=10,
+                protected=False,
+                os_hidden=False,
+                created_at=start + datetime.timedelta(seconds=number),
+                updated_at=start + datetime.timedelta(seconds=number),
+                deleted_at=None,
+                generation=1,
+                metadata="",
+            ),
+            {
+                "os_distro": "ubuntu",
+                "os_version": "24.04",
+                "architecture": "x86_64",
+                "hw_disk_bus": "virtio",
+                floor.KEY: floor.VALUES[0],
+            },
+            {},
+        )
+        for number in range(1001)
+    ]
+    store = SqlStore(database)
+    store.add(made)
+    found = store.page(
+        model.ListQuery(limit=1000), model.Viewer(floor.PROJECT)
+    ).images
+    database.dispose()
+    return found
