@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The application, put together: the only room that knows all others."""
+"""Creates the application: the only module that imports all parts."""
 
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -12,14 +12,18 @@ from paste.deploy import loadwsgi
 
 from images_service import config
 from images_service import context
+from images_service import startup
 from images_service.api import dispatch
-from images_service.middleware.health import Healthcheck
-from images_service.middleware.standard import CONF
-from images_service.middleware.standard import POLICY
-from images_service.middleware.standard import STORE
+from images_service.api import image_metadata
+from images_service.api import images
+from images_service.api import router
+from images_service.api import routes
+from images_service.middleware.healthcheck import Healthcheck
+from images_service.middleware.pipeline import CONF
+from images_service.middleware.pipeline import POLICY
+from images_service.middleware.pipeline import STORE
 from images_service.policy import enforcer
 from images_service.store import base
-from images_service.store.sql import engine
 from images_service.store.sql.store import SqlStore
 
 if TYPE_CHECKING:
@@ -33,29 +37,36 @@ def create(
 ) -> "WSGIApplication":
     """Return the service as a WSGI application.
 
-    It connects to nothing before the first request.
+    It starts while the database does not answer.
 
-    :param conf: the configuration; where None, it is read from the usual
-        files, and logging is set up as it says.
-    :param store: where images live; where None, ``[database]`` says it.
-    :raises oslo_config.cfg.Error: the configuration is wrong.
+    :param conf: the configuration; None reads the usual files and sets up
+        logging.
+    :param store: where images live; None opens ``[database]``.
+    :raises oslo_config.cfg.Error: the configuration is wrong, a library that
+        it needs is missing, or the database lacks its tables.
     """
     if conf is None:
         conf = config.load()
         log.setup(conf, config.PROJECT)
-    name = conf.api.paste_config
-    path = config.find_file(conf, name)
+    startup.check_options(conf)
+    startup.check_token_cache(conf)
+    path = config.find_file(conf, conf.api.paste_config)
     if path is None:
-        raise cfg.ConfigFilesNotFoundError([name])
+        raise cfg.ConfigFilesNotFoundError([conf.api.paste_config])
+    policy = enforcer.Policy(conf, routes.list_rules())
+    if store is None:
+        store = SqlStore(startup.open_database(conf))
     application: WSGIApplication = loadwsgi.ConfigLoader(path).get_app(
-        "main",
-        {
-            CONF: conf,
-            STORE: store or SqlStore(engine.Database(conf)),
-            POLICY: enforcer.Policy(conf),
-        },
+        "main", {CONF: conf, STORE: store, POLICY: policy}
     )
     return application
+
+
+# The controllers that the actions of ROUTES name.
+CONTROLLERS: Mapping[str, type[dispatch.Controller]] = {
+    "images": images.Images,
+    "image-metadata": image_metadata.ImageMetadata,
+}
 
 
 def app_factory(
@@ -63,75 +74,56 @@ def app_factory(
 ) -> dispatch.Application:
     """Return the API without filters, for PasteDeploy."""
     return dispatch.Application(
-        global_conf[CONF], global_conf[STORE], global_conf[POLICY]
+        global_conf[CONF],
+        global_conf[STORE],
+        global_conf[POLICY],
+        CONTROLLERS,
     )
 
 
 def root_factory(
     loader: Any, global_conf: Mapping[str, Any], **pipelines: str
-) -> "Root":
+) -> "WSGIApplication":
     """Return the root of the endpoint, for PasteDeploy.
+
+    It answers ``/healthcheck``, and sends a request through authentication if
+    its path needs a token: version documents and what is below no version
+    don't.
 
     :param pipelines: for each ``auth_strategy`` the filters that identify a
         caller, and the application behind them.
     """
-    strategy = global_conf[CONF].api.auth_strategy
+    conf = global_conf[CONF]
+    strategy = conf.api.auth_strategy
     if strategy not in pipelines:
         raise cfg.ConfigFileValueError(
             f"The pipeline has no auth_strategy {strategy}"
         )
     *filters, name = pipelines[strategy].split()
-    public = loader.get_app(name, global_conf=global_conf)
-    application = public
+    public = authenticated = loader.get_app(name, global_conf=global_conf)
     for filter_name in reversed(filters):
         wrap = loader.get_filter(filter_name, global_conf=global_conf)
-        application = wrap(application)
-    health = Healthcheck(
-        global_conf[CONF], global_conf[POLICY], global_conf[STORE]
-    )
-    return Root(public, application, health)
+        authenticated = wrap(authenticated)
+    health = Healthcheck(conf, global_conf[POLICY], global_conf[STORE])
+    paths = router.Router()
 
-
-class Root:
-    """Sends a request through authentication if its path wants a token.
-
-    Version documents, ``/healthcheck`` and what lies under no version don't.
-
-    :param public: the API without authentication.
-    :param application: the API behind it.
-    :param health: answers ``/healthcheck``.
-    """
-
-    def __init__(
-        self,
-        public: "WSGIApplication",
-        application: "WSGIApplication",
-        health: "WSGIApplication",
-    ) -> None:
-        self._public = public
-        self._application = application
-        self._health = health
-
-    def __call__(
-        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    def root(
+        environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        """Answer a request."""
         path: str = environ.get("PATH_INFO", "")
+        application = authenticated
+        version, _, rest = path.strip("/").partition("/")
+        # The path of an action ends with no slash, and is not matched twice.
+        may_be_document = not rest or path.endswith("/")
         if path == "/healthcheck":
             # What it says of a node that is unwell is no fault of a request.
             environ[context.ANSWERED] = True
-            return self._health(environ, start_response)
-        version, _, rest = path.strip("/").partition("/")
-        if version not in ("v2", "v2.1") or _is_document(rest, path):
-            return self._public(environ, start_response)
-        return self._application(environ, start_response)
+            application = health
+        elif version not in ("v2", "v2.1") or (
+            may_be_document and paths.is_document(path)
+        ):
+            application = public
+        answer: Iterable[bytes] = application(environ, start_response)
+        return answer
 
-
-def _is_document(rest: str, path: str) -> bool:
-    """Tell whether a path under a version is that version's document.
-
-    :param rest: the path below the version, without slashes at its ends.
-    """
-    rest = rest.strip("/")
-    project_only = "/" not in rest and path.endswith("/") and rest != "images"
-    return not rest or project_only
+    return root

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every option of the service.
 
-Options are read through the ``ConfigOpts`` that is handed from room to room;
-there is no global one.
+Options are read through a ``ConfigOpts`` that each module gets from its
+caller; there is no global one.
 """
 
+from collections.abc import Mapping
 from collections.abc import Sequence
+import copy
 import os
 import sys
+from typing import Any
 
 from oslo_config import cfg
 from oslo_db import options as db_options
@@ -21,97 +24,128 @@ from oslo_policy import opts as policy_options
 
 PROJECT = "images_service"
 
-API_OPTS = [
+_API_OPTS = [
     cfg.StrOpt(
         "auth_strategy",
         default="keystone",
         choices=[
             ("keystone", "tokens that keystonemiddleware validates"),
             ("http_basic", "users of an htpasswd file and of a user map"),
-            ("noauth2", "for development: the token says who one is"),
+            ("noauth2", "for development: the token names user and project"),
         ],
-        help="How callers are identified. Each value names a pipeline of "
-        "api-paste.ini.",
+        help="How callers are identified: a pipeline of api-paste.ini.",
     ),
     cfg.StrOpt(
         "paste_config",
         default="api-paste.ini",
-        help="File that describes the WSGI pipeline, looked for beside the "
+        help="WSGI pipeline. A relative path is looked for beside the "
         "configuration files.",
     ),
     cfg.StrOpt(
         "max_microversion",
         default="2.38",
         regex=r"^2\.[1-9][0-9]*$",
-        help="The highest microversion that is announced and accepted. A "
-        "service that stands in front of a newer Nova announces Nova's. The "
+        help="Highest microversion. In front of a newer Nova, set Nova's. The "
         "image actions end at 2.35 and the metadata ones at 2.38 in any case.",
     ),
     cfg.IntOpt(
         "max_limit",
         default=1000,
         min=1,
-        help="The most images in one answer; a larger limit is cut to this.",
+        help="Maximum number of images in one answer.",
     ),
     cfg.IntOpt(
         "max_page_metadata",
         default=16 * 1024 * 1024,
         min=1,
-        help="The most characters of metadata in one answer. A page of images "
-        "that would hold more ends before, and its next link goes on there.",
+        help="Maximum bytes of metadata in one list. A page that would hold "
+        "more has fewer images, and its next link continues there.",
     ),
     cfg.URIOpt(
         "compute_link_prefix",
         schemes=["http", "https"],
-        help="What links to this service start with, instead of the host "
-        "that a request names.",
+        help="Start of links to this service, instead of the request's host.",
     ),
     cfg.URIOpt(
         "glance_link_prefix",
         schemes=["http", "https"],
-        help="What alternate links start with. Where unset, the image "
-        "endpoint of the token's catalog, else the service's own root.",
+        help="Start of alternate links. Where unset, the image endpoint of "
+        "the token's catalog, else the service's own root.",
     ),
 ]
 
-HTTP_BASIC_OPTS = [
-    cfg.StrOpt(
-        "user_map",
-        default="http-basic-users.json",
-        help="JSON file that maps users of the htpasswd file to a project and "
-        'roles: {"USER": {"project_id": "…", "roles": ["member"]}}. Looked '
-        "for beside the configuration files.",
-    ),
-]
+# The options of oslo.db that the store reads.  It makes its own connections,
+# with time limits of its own.
+_OF_OSLO_DB = frozenset(
+    {
+        "connection",
+        "connection_parameters",
+        "connection_recycle_time",
+        "mysql_sql_mode",
+        "mysql_wsrep_sync_wait",
+        "pool_timeout",
+        "slave_connection",
+        "sqlite_synchronous",
+    }
+)
+# These of oslo.policy have no effect: missing rules are refused, and no rule
+# has a deprecated default.
+_NOT_OF_OSLO_POLICY = frozenset(
+    {"enforce_new_defaults", "policy_default_rule"}
+)
+((_, _POLICY_OPTS),) = policy_options.list_opts()
 
-QUOTA_OPTS = [
-    cfg.IntOpt(
-        "metadata_items",
-        default=128,
-        min=0,
-        help="The most metadata items that an image may have after a change.",
-    ),
-]
-
-METRICS_OPTS = [
-    cfg.PortOpt(
-        "port",
-        help="Where images-service-api tells Prometheus what it counts. "
-        "Where unset, nothing is counted.",
-    ),
-    cfg.StrOpt(
-        "host",
-        default="127.0.0.1",
-        help="The address of that port. Whoever reaches it may read it.",
-    ),
-]
-
-_GROUPS: dict[str, Sequence[cfg.Opt]] = {
-    "api": API_OPTS,
-    "http_basic": HTTP_BASIC_OPTS,
-    "quota": QUOTA_OPTS,
-    "metrics": METRICS_OPTS,
-    # Options of libraries that would register them only when they are used.
+_OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
+    "api": _API_OPTS,
+    "http_basic": [
+        cfg.StrOpt(
+            "user_map",
+            default="http-basic-users.json",
+            help="JSON file that maps users of the htpasswd file to a project "
+            'and roles: {"USER": {"project_id": "…", "roles": ["member"]}}. '
+            "A relative path is looked for beside the configuration files.",
+        )
+    ],
+    "quota": [
+        cfg.IntOpt(
+            "metadata_items",
+            default=128,
+            min=0,
+            help="Maximum number of metadata items of an image.",
+        )
+    ],
+    "metrics": [
+        cfg.PortOpt(
+            "port",
+            help="Port where images-service-api serves Prometheus' metrics. "
+            "Where unset, nothing is counted.",
+        ),
+        cfg.StrOpt(
+            "host",
+            default="127.0.0.1",
+            help="Address of that port. Whoever reaches it can read it.",
+        ),
+    ],
+    "database": [
+        *(opt for opt in db_options.database_opts if opt.dest in _OF_OSLO_DB),
+        # Threads wait for a free connection, so their number must be known.
+        cfg.IntOpt(
+            "max_pool_size",
+            default=5,
+            min=1,
+            help="Maximum number of connections that a process keeps open.",
+        ),
+        cfg.IntOpt(
+            "max_overflow",
+            default=0,
+            min=0,
+            help="Maximum number of connections beyond max_pool_size.",
+        ),
+    ],
+    # Libraries would register these only when they use them.
+    "oslo_policy": [
+        opt for opt in _POLICY_OPTS if opt.dest not in _NOT_OF_OSLO_POLICY
+    ],
     "oslo_middleware": [
         *basic_auth.OPTS,
         *http_proxy_to_wsgi.OPTS,
@@ -124,37 +158,19 @@ _GROUPS: dict[str, Sequence[cfg.Opt]] = {
     ],
 }
 
-_EXPOSED_HEADERS = [
-    "X-OpenStack-Request-ID",
-    "OpenStack-API-Version",
-    "X-OpenStack-Nova-API-Version",
-    "ETag",
+_LOG_LEVELS = [
+    *log.get_default_log_levels(),
+    # Warns of rules that repeat their defaults, as the shipped policy.json
+    # does on purpose.
+    "oslo_policy=ERROR",
+    # Logs what it is about to do, whether or not there is anything.
+    "alembic=WARNING",
 ]
-
-
-def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
-    """Return the service's own options, for oslo-config-generator."""
-    own = ("api", "http_basic", "quota", "metrics")
-    return [(group, _GROUPS[group]) for group in own]
-
-
-def set_defaults() -> None:
-    """Set the defaults that suit this service better than a library's own.
-
-    Also an entry point of oslo-config-generator, so that samples show them.
-    """
-    log.set_defaults(
-        default_log_levels=[
-            *log.get_default_log_levels(),
-            # Warns of rules that are spelt out with their defaults, as the
-            # shipped policy.json does on purpose.
-            "oslo_policy=ERROR",
-            # Tells what it is about to do, whether or not there is anything.
-            "alembic=WARNING",
-        ]
-    )
-    cors.set_defaults(
-        allow_headers=[
+# Defaults of libraries' options that suit this service better than their own.
+_DEFAULTS: Mapping[str | None, Mapping[str, Any]] = {
+    None: {"default_log_levels": _LOG_LEVELS},
+    "cors": {
+        "allow_headers": [
             "X-Auth-Token",
             "X-OpenStack-Request-ID",
             "OpenStack-API-Version",
@@ -162,29 +178,59 @@ def set_defaults() -> None:
             "If-Match",
             "If-None-Match",
         ],
-        expose_headers=_EXPOSED_HEADERS,
-        allow_methods=["GET", "PUT", "POST", "DELETE"],
-    )
+        "expose_headers": [
+            "X-OpenStack-Request-ID",
+            "OpenStack-API-Version",
+            "X-OpenStack-Nova-API-Version",
+            "ETag",
+        ],
+        "allow_methods": ["GET", "PUT", "POST", "DELETE"],
+    },
+    # A request waits for these, and its caller must not wait too long.
+    "database": {"pool_timeout": 4},
+    "oslo_policy": {"policy_file": "policy.json", "remote_timeout": 3},
+    "healthcheck": {
+        "backends": ["images_service_policy", "images_service_store"]
+    },
+}
+
+
+def options() -> Mapping[str, Sequence[cfg.Opt]]:
+    """Return all options that have an effect, by group.
+
+    Those of logging, in ``DEFAULT``, and of keystonemiddleware are left out.
+    """
+    return _OPTIONS
+
+
+def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
+    """Return all options with their defaults, for oslo-config-generator."""
+    found: list[tuple[str, Sequence[cfg.Opt]]] = []
+    for group, opts in _OPTIONS.items():
+        copies = copy.deepcopy(list(opts))
+        cfg.set_defaults(copies, **_DEFAULTS.get(group, {}))
+        found.append((group, copies))
+    return found
+
+
+def set_defaults() -> None:
+    """Set the defaults of logging, for oslo-config-generator.
+
+    All services of a process share these options, so no other process may
+    call this.
+    """
+    log.set_defaults(default_log_levels=_LOG_LEVELS)
 
 
 def new() -> cfg.ConfigOpts:
     """Return a configuration that knows every option and has read none."""
     conf = cfg.ConfigOpts()
-    set_defaults()
     log.register_options(conf)
-    for group, opts in _GROUPS.items():
+    for group, opts in _OPTIONS.items():
         conf.register_opts(opts, group=group)
-    # A request must be answered within seconds, whatever the database does:
-    # no attempts to connect beyond the request's own, and no queue for
-    # connections that is longer than a caller's patience.
-    db_options.set_defaults(conf, max_overflow=5, pool_timeout=4)
-    conf.set_default("max_retries", 0, group="database")
-    policy_options.set_defaults(conf, policy_file="policy.json")
-    conf.set_default(
-        "backends",
-        ["images_service_policy", "images_service_store"],
-        "healthcheck",
-    )
+    for place, defaults in _DEFAULTS.items():
+        for name, value in defaults.items():
+            conf.set_default(name, value, place)
     return conf
 
 
@@ -198,11 +244,7 @@ def load(args: Sequence[str] = (), prog: str = PROJECT) -> cfg.ConfigOpts:
     :raises oslo_config.cfg.Error: an option is unknown or its value is wrong.
     """
     conf = new()
-    conf(
-        list(args),
-        project=PROJECT,
-        prog=prog,
-    )
+    conf(list(args), project=PROJECT, prog=prog)
     return conf
 
 
@@ -214,18 +256,12 @@ def file_arguments(paths: Sequence[str] | None) -> list[str]:
 def find_file(conf: cfg.ConfigOpts, name: str) -> str | None:
     """Return the path of a file that belongs to the configuration.
 
-    It stands beside the configuration files or in one of the usual folders;
-    else the package's own is taken, from where pip has put it or, in a
-    checkout, from ``etc``.
+    It is beside the configuration files or in one of the usual folders; else
+    the package's own is used, where pip or a checkout has it.
     """
-    if os.path.isabs(name):
-        return name if os.path.exists(name) else None
-    found: str | None = conf.find_file(name)
-    if found is not None:
-        return found
     checkout = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    for folder in (sys.prefix, checkout):
-        shipped = os.path.join(folder, "etc", PROJECT, name)
-        if os.path.exists(shipped):
-            return shipped
-    return None
+    shipped = (
+        os.path.join(folder, "etc", PROJECT, name)
+        for folder in (sys.prefix, checkout)
+    )
+    return conf.find_file(name) or next(filter(os.path.exists, shipped), None)

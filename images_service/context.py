@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who asks."""
+"""The context of a request."""
 
+import time
 from typing import Any
 
 from oslo_context import context
@@ -8,6 +9,8 @@ from oslo_context import context
 # Where the identity filters leave the context in the WSGI environment, and
 # dispatch finds it.
 ENVIRON_KEY = "images_service.context"
+# Where it is before the caller is known.
+_REQUEST_KEY = "images_service.request"
 # Set there by dispatch: the answer is its own, which no filter rewrites.
 ANSWERED = "images_service.answered"
 # Set there by dispatch: the action of ROUTES that is asked for.
@@ -15,30 +18,31 @@ ACTION = "images_service.action"
 
 
 class RequestContext(context.RequestContext):
-    """The caller of one request.
+    """A request and its caller, as far as an identity filter validated it.
 
-    Made by an identity filter from what it has validated, and by nothing else.
     It registers itself with the thread, so that log lines carry the request's
     id.
 
-    :param service_catalog: the token's catalog as JSON text, None where the
+    :ivar service_catalog: the token's catalog as JSON text, None where the
         strategy has none.
+    :ivar began: by the monotonic clock; deadlines of the request count from
+        here.
     :param kwargs: as ``oslo_context.context.RequestContext`` takes them.
     """
 
-    def __init__(
-        self, service_catalog: str | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self.service_catalog = service_catalog
+    service_catalog: str | None = None
 
-    @classmethod
-    def of_environ(
-        cls, environ: dict[str, Any], **kwargs: Any
-    ) -> "RequestContext":
-        """Make a context that carries the ids of the request in environ."""
-        return cls(
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.began = time.monotonic()
+
+
+def of_request(environ: dict[str, Any]) -> RequestContext:
+    """Return a request's context, which the first filter that asks creates."""
+    found: RequestContext | None = environ.get(_REQUEST_KEY)
+    if found is None:
+        found = environ[_REQUEST_KEY] = RequestContext(
             request_id=environ.get("openstack.request_id"),
             global_request_id=environ.get("openstack.global_request_id"),
-            **kwargs,
         )
+    return found

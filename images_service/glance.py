@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images as Glance writes them, on their way into the store.
+"""Images as Glance writes them.
 
-Reads what ``GET /v2/images`` of Glance answers, in one document or several, a
-JSON array of images, or one image or answer a line.
+``Listing`` reads what ``GET /v2/images`` of Glance answers, in one document or
+several, a JSON array of images, or one image or answer a line; ``new_image``
+turns an image into what the store adds.
 """
 
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
+import contextlib
 import datetime
+import io
+import itertools
 import json
 import re
 from typing import Any
@@ -17,7 +22,134 @@ import uuid
 from oslo_utils import timeutils
 
 from images_service import model
+from images_service.jsonstream import JSONStream
 
+# Maximum length of a first line that is read at once.
+_LINE = 2**22
+# The columns that "openstack image list -f json" always prints.
+_COLUMNS = frozenset({"ID", "Name", "Status"})
+# Text that every database can hold: no U+0000 and no lone surrogate.
+_STORABLE = "[^\0\ud800-\udfff]"
+
+
+class Refused(Exception):
+    """The store can't hold an image; the message says why."""
+
+
+class NotImages(Exception):
+    """The text holds no images; the message says what it holds."""
+
+
+class Listing:
+    """The images of a text.
+
+    Lines that are complete JSON texts are read one at a time, other texts
+    image by image, so that a text of any size needs little memory.  An error
+    of JSON is yielded as a ``Refused``; it ends the text, unless each line is
+    a text of its own.
+
+    :param stream: the text.
+    :ivar next_page: the ``next`` link of the last of Glance's answers, None
+        where it has none.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self.next_page: str | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the value of each image."""
+        first, start = "\n", 0
+        while first.isspace():
+            first = self._stream.readline(_LINE)
+            start += 1
+        if not _is_complete(first):
+            text = JSONStream(self._stream, first, start)
+            yield from _refusing(self._in_documents(text))
+            return
+        lines = itertools.chain([first], self._stream)
+        for number, line in enumerate(lines, start):
+            text = JSONStream(io.StringIO(), line, number)
+            yield from _refusing(self._in_line(text))
+
+    def _in_line(self, text: JSONStream) -> Iterator[Any]:
+        while text.peek():
+            yield from self._in_value(text.value())
+
+    def _in_documents(self, text: JSONStream) -> Iterator[Any]:
+        while character := text.peek():
+            if character == "[":
+                for item in text.elements():
+                    yield from self._in_value(item)
+            elif character == "{":
+                yield from self._in_object(text)
+            else:
+                yield text.value()
+
+    def _in_object(self, text: JSONStream) -> Iterator[Any]:
+        """Yield the images of an answer, before its end is read."""
+        members: dict[str, Any] = {}
+        is_answer = False
+        for name in text.names():
+            if name == "images" and text.peek() == "[":
+                is_answer = True
+                yield from text.elements()
+            else:
+                members[name] = text.value()
+        if is_answer:
+            self.next_page = members.get("next")
+        else:
+            yield members
+
+    def _in_value(self, value: Any) -> Iterator[Any]:
+        """Yield the images of an answer, an array of either, or an image."""
+        if isinstance(value, list):
+            for item in value:
+                yield from self._in_value(item)
+        elif isinstance(value, dict) and isinstance(value.get("images"), list):
+            self.next_page = value.get("next")
+            yield from value["images"]
+        else:
+            yield value
+
+
+def _is_complete(line: str) -> bool:
+    """Tell whether a line is a JSON text of its own."""
+    try:
+        json.loads(line)
+    except RecursionError:
+        return True
+    except ValueError:
+        return False
+    return True
+
+
+def _refusing(images: Iterator[Any]) -> Iterator[Any]:
+    try:
+        yield from images
+    except ValueError as error:
+        yield Refused(f"not JSON: {error}")
+
+
+# Attributes that become columns, and their defaults.
+_ATTRIBUTES: Mapping[str, Any] = {
+    "id": None,
+    "name": None,
+    "status": "active",
+    "visibility": "private",
+    "owner": None,
+    "size": None,
+    "min_ram": 0,
+    "min_disk": 0,
+    "protected": False,
+    "os_hidden": False,
+    "created_at": None,
+    "updated_at": None,
+    "deleted_at": None,
+}
+_TIMES = ("created_at", "updated_at", "deleted_at")
+_FLAGS = ("protected", "os_hidden")
+# Members that are neither attributes nor metadata.
 _NOT_KEPT = frozenset(
     {
         "checksum",
@@ -26,8 +158,10 @@ _NOT_KEPT = frozenset(
         "disk_format",
         "file",
         "locations",
+        "members",
         "os_hash_algo",
         "os_hash_value",
+        "properties",
         "schema",
         "self",
         "stores",
@@ -35,153 +169,114 @@ _NOT_KEPT = frozenset(
         "virtual_size",
     }
 )
-_ATTRIBUTES = frozenset(
-    {
-        "id",
-        "name",
-        "status",
-        "visibility",
-        "owner",
-        "size",
-        "min_ram",
-        "min_disk",
-        "protected",
-        "os_hidden",
-        "created_at",
-        "updated_at",
-        "deleted_at",
-        "members",
-        "properties",
-    }
-)
-_LARGEST = 2**63 - 1
-_WHITE_SPACE = re.compile(r"\s*")
 
 
-class Refused(Exception):
-    """An image that can't be taken; the message says why."""
+def _one_of(choices: Iterable[str]) -> tuple[str, re.Pattern[str]]:
+    words = list(choices)
+    return f"is none of {', '.join(words)}", re.compile("|".join(words))
 
 
-def read(stream: IO[str]) -> Iterator[Any]:
-    """Yield what stands for an image in a text, one by one.
-
-    Lines that are complete JSON texts are read one at a time, so that a file
-    of any size takes little memory; any other text is read as a whole.  What
-    is no JSON is yielded as a ``Refused``, and ends a text that isn't lines.
-    """
-    first = ""
-    while not first.strip():
-        line = stream.readline()
-        if not line:
-            return
-        first = line
-    try:
-        start = json.loads(first)
-    except ValueError:
-        yield from _read_documents(first + stream.read())
-        return
-    yield from _images_of(start)
-    for line in stream:
-        if line.strip():
-            try:
-                value = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                yield Refused(f"not JSON: {error}")
-            else:
-                yield from _images_of(value)
-
-
-def _read_documents(text: str) -> Iterator[Any]:
-    decoder = json.JSONDecoder()
-    position = 0
-    while position < len(text):
-        try:
-            value, position = decoder.raw_decode(text, position)
-        except (ValueError, RecursionError) as error:
-            yield Refused(f"not JSON: {error}")
-            return
-        yield from _images_of(value)
-        space = _WHITE_SPACE.match(text, position)
-        assert space is not None
-        position = space.end()
-
-
-def _images_of(value: Any) -> Iterator[Any]:
-    """Yield the images of an answer, an array of either, or an image."""
-    if isinstance(value, list):
-        for item in value:
-            yield from _images_of(item)
-    elif isinstance(value, dict) and isinstance(value.get("images"), list):
-        yield from value["images"]
-    else:
-        yield value
+_PROJECT = ("is not a project's id", re.compile("[ -~]{1,255}"))
+# Texts -> the message for a wrong value, and the pattern of right ones.
+_TEXTS = {
+    "id": ("is not a UUID", model.IMAGE_ID),
+    "name": (
+        "is not a string of at most 255 characters without U+0000 and lone "
+        "surrogates",
+        re.compile(f"{_STORABLE}{{0,255}}"),
+    ),
+    "status": _one_of(model.STATUSES),
+    "visibility": _one_of(model.VISIBILITIES),
+    "owner": _PROJECT,
+    "member_id": _PROJECT,
+    "member_status": _one_of(model.MEMBER_STATUSES),
+}
 
 
 def new_image(
-    record: Any, now: datetime.datetime, owner: str | None = None
+    record: Any,
+    now: datetime.datetime,
+    owner: str | None = None,
+    *,
+    generate_id: bool = False,
 ) -> model.NewImage:
     """Return the image that a JSON value of Glance describes.
 
-    Attributes become columns, every other string metadata, and so does all
-    that stands under ``properties``, whatever its name.
+    Attributes become columns; other members and all members of ``properties``
+    become metadata.
 
     :param now: the time of images that have none.
     :param owner: the owner of images that have none.
-    :raises Refused: it describes none that the store can hold.
+    :param generate_id: give an image that has no id a random one.
+    :raises Refused: it is not an image, or the store can't hold it.
+    :raises NotImages: it is a row of what ``openstack image list`` prints.
     """
     if isinstance(record, Refused):
         raise record
     if not isinstance(record, dict):
         raise Refused("not a JSON object")
-    created = _time(record, "created_at") or now
-    updated = _time(record, "updated_at") or created
-    deleted = _time(record, "deleted_at")
-    status = _choice(record, "status", tuple(model.STATUSES), "active")
-    if deleted is not None:
-        status = "deleted"
-    elif status == "deleted":
-        deleted = updated
-    image = model.Image(
-        id=_id(record),
-        name=_name(record),
-        status=status,
-        visibility=_choice(
-            record, "visibility", model.VISIBILITIES, "private"
-        ),
-        owner=_owner(record, owner),
-        size=_number(record, "size"),
-        min_ram=_number(record, "min_ram") or 0,
-        min_disk=_number(record, "min_disk") or 0,
-        protected=_flag(record, "protected"),
-        os_hidden=_flag(record, "os_hidden"),
-        created_at=created,
-        updated_at=updated,
-        deleted_at=deleted,
-        generation=1,
-        metadata="",
-    )
+    if "id" not in record and record.keys() >= _COLUMNS:
+        raise NotImages(
+            "these are columns that 'openstack image list' prints, which "
+            "lack most of an image; import Glance's answer: curl -H "
+            '"X-Auth-Token: $TOKEN" "$GLANCE/v2/images?limit=1000"'
+        )
+    given = {name: record.get(name) for name in _ATTRIBUTES}
+    if given["id"] is None:
+        if not generate_id:
+            raise Refused("id is missing; --generate-ids makes one")
+        given["id"] = str(uuid.uuid4())
+    if given["owner"] is None:
+        if owner is None:
+            raise Refused("owner is missing")
+        given["owner"] = owner
+    values = {
+        name: default if given[name] is None else attribute(name, given[name])
+        for name, default in _ATTRIBUTES.items()
+    }
+    values["created_at"] = values["created_at"] or now
+    values["updated_at"] = values["updated_at"] or values["created_at"]
+    if values["deleted_at"] is not None:
+        values["status"] = "deleted"
+    elif values["status"] == "deleted":
+        values["deleted_at"] = values["updated_at"]
+    image = model.Image(**values, generation=1, metadata="")
     return model.NewImage(image, _metadata(record), _members(record))
 
 
 def attribute(name: str, value: Any) -> Any:
-    """Return an attribute's value, as the store takes it.
+    """Return the value of an attribute, as the store keeps it.
 
-    :param name: one of ``name``, ``owner``, ``min_ram`` and ``min_disk``.
     :raises Refused: the attribute can't have it.
     """
-    if name == "name":
-        return _name({name: value})
-    if name == "owner":
-        return _project(value, "a project")
-    return _number({name: value}, name)
+    if name in _TEXTS:
+        problem, pattern = _TEXTS[name]
+        if isinstance(value, str) and pattern.fullmatch(value):
+            return value.lower() if name == "id" else value
+    elif name in _TIMES:
+        problem = "is not an ISO 8601 time"
+        with contextlib.suppress(ValueError, TypeError, OverflowError):
+            return timeutils.normalize_time(timeutils.parse_isotime(value))
+    elif name in _FLAGS:
+        problem = "is neither true nor false"
+        if isinstance(value, bool):
+            return value
+    else:
+        problem = "is not a whole number"
+        if type(value) is int and 0 <= value < 2**63:
+            return value
+    raise Refused(f"{name} {problem}: {value!r}")
 
 
-def check_property(key: str, value: str) -> None:
-    """Do nothing, if every database can hold a property.
+def check_property(key: str, value: Any) -> None:
+    """Check that every database can hold a property.
 
-    :raises Refused: not every one can.
+    :raises Refused: one can't.
     """
-    _storable(f"property {key}", key + value)
+    if not isinstance(value, str):
+        raise Refused(f"property {key} is not a string")
+    if not re.fullmatch(f"{_STORABLE}*", key + value):
+        raise Refused(f"property {key!r} holds U+0000 or a lone surrogate")
 
 
 def _metadata(record: Mapping[str, Any]) -> dict[str, str]:
@@ -195,10 +290,7 @@ def _metadata(record: Mapping[str, Any]) -> dict[str, str]:
     }
     items.update(named or {})
     for name, value in items.items():
-        if value is None:
-            items[name] = ""
-        elif not isinstance(value, str):
-            raise Refused(f"property {name} is not a string")
+        items[name] = "" if value is None else value
         check_property(name, items[name])
     return items
 
@@ -213,105 +305,8 @@ def _members(record: Mapping[str, Any]) -> dict[str, str] | None:
     for member in members:
         if not isinstance(member, dict):
             raise Refused("a member is not an object")
-        project_id = _project(member.get("member_id"), "member_id")
-        shares[project_id] = _choice(
-            member, "status", model.MEMBER_STATUSES, "pending"
+        status = member.get("status")
+        shares[attribute("member_id", member.get("member_id"))] = attribute(
+            "member_status", "pending" if status is None else status
         )
     return shares
-
-
-def _id(record: Mapping[str, Any]) -> str:
-    value = record.get("id")
-    if value is None:
-        return str(uuid.uuid4())
-    if not isinstance(value, str) or not model.IMAGE_ID.fullmatch(value):
-        raise Refused(f"id is not a UUID: {value!r}")
-    return value.lower()
-
-
-def _name(record: Mapping[str, Any]) -> str | None:
-    name = record.get("name")
-    if name is None:
-        return None
-    if not isinstance(name, str) or len(name) > 255:
-        raise Refused("name is not a string of at most 255 characters")
-    return _storable("name", name)
-
-
-def _owner(record: Mapping[str, Any], default: str | None) -> str:
-    owner = record.get("owner")
-    owner = default if owner is None else owner
-    if owner is None:
-        raise Refused("owner is missing")
-    return _project(owner, "owner")
-
-
-def _project(value: Any, name: str) -> str:
-    if (
-        not isinstance(value, str)
-        or not 1 <= len(value) <= 255
-        or not value.isascii()
-        or not value.isprintable()
-    ):
-        raise Refused(f"{name} is not a project's id: {value!r}")
-    return value
-
-
-def _number(record: Mapping[str, Any], name: str) -> int | None:
-    value = record.get(name)
-    if value is None:
-        return None
-    if type(value) is not int or not 0 <= value <= _LARGEST:
-        raise Refused(f"{name} is not a whole number: {value!r}")
-    return value
-
-
-def _flag(record: Mapping[str, Any], name: str) -> bool:
-    value = record.get(name)
-    if value is not None and not isinstance(value, bool):
-        raise Refused(f"{name} is neither true nor false: {value!r}")
-    return bool(value)
-
-
-def _choice(
-    record: Mapping[str, Any],
-    name: str,
-    choices: tuple[str, ...],
-    default: str,
-) -> str:
-    value = record.get(name)
-    if value is None:
-        return default
-    if value not in choices:
-        raise Refused(f"{name} is none of {', '.join(choices)}: {value!r}")
-    return str(value)
-
-
-def _time(record: Mapping[str, Any], name: str) -> datetime.datetime | None:
-    value = record.get(name)
-    if value is None:
-        return None
-    try:
-        time = timeutils.normalize_time(timeutils.parse_isotime(value))
-    except (ValueError, TypeError, OverflowError) as error:
-        raise Refused(f"{name} is not an ISO 8601 time: {value!r}") from error
-    assert isinstance(time, datetime.datetime)
-    return time
-
-
-def _storable(what: str, text: str) -> str:
-    """Return a text that every database can hold.
-
-    :raises Refused: it holds U+0000 or half a surrogate pair.
-    """
-    if "\0" in text or not _is_unicode(text):
-        raise Refused(f"{what!r} holds U+0000 or a lone surrogate")
-    return text
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeError:
-        return False
-    return True

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The words that every layer shares: an image, a listing, a change.
-
-Plain values: they know no database, no HTTP and nothing else of this package.
-"""
+"""Values that every layer uses: images, listings, changes."""
 
 from collections.abc import Mapping
 import dataclasses
 import datetime
 import re
+from typing import Generic
 from typing import NamedTuple
+from typing import TypeVar
 
 # Stored status -> (status that the API shows, progress in percent).
 STATUSES: Mapping[str, tuple[str, int]] = {
@@ -22,21 +21,22 @@ STATUSES: Mapping[str, tuple[str, int]] = {
     "pending_delete": ("DELETED", 0),
     "deleted": ("DELETED", 0),
 }
-
-# What an image's id looks like, in any letter case.
+VISIBILITIES = ("public", "private", "shared", "community")
+MEMBER_STATUSES = ("pending", "accepted", "rejected")
 IMAGE_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I | re.A)
 
-VISIBILITIES = ("public", "private", "shared", "community")
 
-MEMBER_STATUSES = ("pending", "accepted", "rejected")
+def status_words(status: str) -> frozenset[str]:
+    """Return the values of a status filter that match a stored status."""
+    return frozenset({status, STATUSES[status][0].lower()})
 
 
 class Image(NamedTuple):
-    """One image, as it is stored.
+    """A stored image.
 
-    A tuple, since a page makes a thousand of them and a row becomes one at no
-    cost.  Sizes are bytes, ``min_ram`` MiB, ``min_disk`` GiB; times are UTC
-    without a zone.  ``metadata`` is the JSON text of an object of strings.
+    A tuple is the cheapest object to make of a row.  Sizes are bytes,
+    ``min_ram`` MiB, ``min_disk`` GiB; times are UTC without a zone.
+    ``metadata`` is the JSON text of an object of strings.
     """
 
     id: str
@@ -58,78 +58,57 @@ class Image(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Viewer:
-    """Whose eyes the store looks with.
-
-    :param project_id: the project whose images are one's own.
-    :param is_admin: sees the images of all projects.
-    :param is_operator: an administrator who has the machine, not a token:
-        also lists what listings leave out, but for deleted images.
-    """
+    """Scope of a query: project and privileges."""
 
     project_id: str
-    is_admin: bool = False
+    is_admin: bool = False  # sees the images of all projects
+    # Listings also contain hidden and killed images, and others' community
+    # images.
     is_operator: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ListQuery:
-    """A page of images that is asked for.
-
-    :param limit: at most so many images.
-    :param marker: the id after which the page starts.
-    :param name: exactly this name.
-    :param statuses: one of these stored statuses.
-    :param min_ram: exactly so many MiB.
-    :param min_disk: exactly so many GiB.
-    :param changes_since: created, updated or deleted at or after (UTC).
-    :param properties: all of these metadata, key and value.
-    :param max_metadata: at most about so many characters of metadata, but for
-        the page's first image; None for any number.
-    """
+    """A page of a listing, and its filters."""
 
     limit: int
-    marker: str | None = None
+    marker: str | None = None  # the id after which the page starts
     name: str | None = None
-    statuses: tuple[str, ...] | None = None
+    status: str | None = None  # stored or shown, in lower case
     min_ram: int | None = None
     min_disk: int | None = None
-    changes_since: datetime.datetime | None = None
-    properties: tuple[tuple[str, str], ...] = ()
-    max_metadata: int | None = None
+    changes_since: datetime.datetime | None = None  # UTC
+    properties: tuple[tuple[str, str], ...] = ()  # metadata keys and values
+    max_metadata: int | None = None  # bytes in a page of several images
 
 
-class Page(NamedTuple):
+class Summary(NamedTuple):
+    """The attributes of an image that a listing without details shows."""
+
+    id: str
+    name: str | None
+
+
+T = TypeVar("T", Image, Summary)
+
+
+class Page(NamedTuple, Generic[T]):
     """Some images of a listing, and whether more follow."""
 
-    images: list[Image]
+    images: list[T]
     more: bool
 
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class MetadataChange:
-    """A change of an image's metadata.
-
-    :param items: keys and values to set.
-    :param replace: drop every other key.
-    :param remove: a key to drop.  Such a change sets nothing and is held to
-        no quota.
-    """
-
-    items: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    replace: bool = False
-    remove: str | None = None
+    @property
+    def next(self) -> str | None:
+        """The marker of the page that follows, None where none does."""
+        return self.images[-1].id if self.more else None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NewImage:
-    """An image on its way into the store.
+    """An image to store."""
 
-    :param image: its attributes; ``generation`` and ``metadata`` are not read.
-    :param metadata: keys and values.
-    :param members: project id -> status of the share; None where nothing is
-        known of them, so that those the store has stay.
-    """
-
-    image: Image
+    image: Image  # generation and metadata are not read
     metadata: Mapping[str, str]
+    # Project id -> status of the share; None keeps those in the store.
     members: Mapping[str, str] | None

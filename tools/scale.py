@@ -19,11 +19,11 @@ import statistics
 import sys
 import time
 
+import made_up_images
 import sqlalchemy as sa
 
 from images_service import config
 from images_service import model
-from images_service.cmd import image_generate
 from images_service.store.sql import engine
 from images_service.store.sql import schema
 from images_service.store.sql.migrations import run
@@ -34,7 +34,6 @@ from images_service.tests import base
 LIMIT = 10
 PROJECTS = 10
 TIMES = 7
-BATCH = 5000
 
 MEMBER = model.Viewer("project-0")
 STRANGER = model.Viewer("nobody")
@@ -57,8 +56,8 @@ def listings(store, database, count):
         "name, few": {"name": f"image-{count - count // 10}"},
         "name, many": {"name": "image-1"},
         "name, none": {"name": "no such name"},
-        "status, most": {"statuses": ("active",)},
-        "status, few": {"statuses": ("importing",)},
+        "status, most": {"status": "active"},
+        "status, few": {"status": "importing"},
         "minRam, most": {"min_ram": 0},
         "minDisk, some": {"min_disk": 10},
         "minRam and minDisk": {"min_ram": 512, "min_disk": 10},
@@ -72,9 +71,15 @@ def listings(store, database, count):
         "two properties, all and few": {
             "properties": (("batch", "all"), ("build", "build-7"))
         },
+        "two properties, all and oldest": {
+            "properties": (("batch", "all"), ("team", "first"))
+        },
+        "two properties, oldest and all": {
+            "properties": (("team", "first"), ("batch", "all"))
+        },
         "name, status, property": {
             "name": "image-1",
-            "statuses": ("active",),
+            "status": "active",
             "properties": (("batch", "all"),),
         },
         "changes-since, all": {"changes_since": ALL_TIME},
@@ -84,6 +89,14 @@ def listings(store, database, count):
         },
         "changes-since, all, property": {
             "changes_since": ALL_TIME,
+            "properties": (("batch", "all"),),
+        },
+        "changes-since, all, oldest": {
+            "changes_since": ALL_TIME,
+            "properties": (("team", "first"),),
+        },
+        "changes-since, few, property": {
+            "changes_since": recent,
             "properties": (("batch", "all"),),
         },
     }
@@ -135,7 +148,7 @@ class Counter:
         self.backend = database.writer.dialect.name
         self.steps = 0
         if self.backend == "sqlite":
-            sa.event.listen(database.writer, "connect", self.watch)
+            sa.event.listen(database.primary.engine, "connect", self.watch)
             # Those that are there aren't watched.
             database.dispose()
 
@@ -162,7 +175,7 @@ class Counter:
     def handlers(self):
         # On the connection that requests use: there is one.
         question = sa.text("SHOW SESSION STATUS LIKE 'Handler_read%'")
-        rows = self.database.primary.read(lambda db: db.rows(question, {}))
+        rows = self.database.primary.read(lambda db: db.rows(question))
         return sum(int(value) for _, value in rows)
 
     @property
@@ -200,20 +213,19 @@ def catalogue(backend, count):
         conf = config.load(["--config-file", os.devnull])
         conf.set_override("connection", url, group="database")
         conf.set_override("max_pool_size", 1, group="database")
-        database = engine.Database(conf)
+        database = engine.Database(conf, engine.COMMANDS)
         run.sync(database)
         store = SqlStore(database)
         start = time.monotonic()
-        made = image_generate.generate(count, PROJECTS, 1)
-        while batch := [
-            new for _, new in zip(range(BATCH), made, strict=False)
-        ]:
-            store.add(batch)
+        made = made_up_images.generate(count, PROJECTS, 1)
+        made_up_images.add(store, made)
         took = time.monotonic() - start
         with database.writer.connect() as db:
             analyze = {
                 "sqlite": ["ANALYZE"],
-                "mysql": ["ANALYZE TABLE images, image_terms, image_members"],
+                "mysql": [
+                    "ANALYZE TABLE images, image_audiences, search_entries"
+                ],
                 "postgresql": ["VACUUM ANALYZE"],
             }[backend]
             quickly = db.execution_options(isolation_level="AUTOCOMMIT")
@@ -252,8 +264,8 @@ def measure(backend, count):
 def why(examined, counts):
     """Say why more rows were examined than at the smallest count, if so.
 
-    A page takes as many rows of each set as it is long, and a probe counts so
-    far and no further; where there are fewer, fewer are examined.
+    A page reads as many rows of each range as it is long, and a probe some for
+    each row of the page; fewer are examined if there are fewer.
     """
     full = examined[-1] / 1.1
     if examined[0] >= full:

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One request's life, in the contract's order of checks.
+"""The life of one request, in the contract's order of checks.
 
 route → token → microversion → content type and body → URL's project → schemas
-→ the action, which finds the image, asks policy and acts.  The only place that
-builds responses, and the only one that reads what a client has sent.
+→ the action: image, policy, change.  Only this module reads what a client has
+sent, and only it builds responses.
 """
 
 from collections.abc import Iterable
+from collections.abc import Mapping
+import dataclasses
 import functools
 from http import HTTPStatus
 import json
@@ -18,16 +20,14 @@ from oslo_config import cfg
 import webob
 
 from images_service import context
-from images_service import errors
+from images_service import exception
 from images_service import model
-from images_service.api import image_metadata
-from images_service.api import images
-from images_service.api import listing
 from images_service.api import microversion
+from images_service.api import query
 from images_service.api import router
+from images_service.api import routes
 from images_service.api import versions
 from images_service.api import views
-from images_service.api.request import Request
 from images_service.policy import enforcer
 from images_service.store import base
 
@@ -35,29 +35,35 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse
     from wsgiref.types import WSGIEnvironment
 
+Response = tuple[int, exception.Headers, bytes]
+
 _VERSION_OF_URL = re.compile(r"/v[0-9]+(\.[0-9]+)?/?$")
-_MEDIA_TYPES = frozenset(
-    {
-        "",
-        "application/json",
-        "application/vnd.openstack.compute+json",
-        "text/plain",
-    }
-)
-_LENGTH = re.compile("[0-9]+", re.ASCII)
+_NOVA_JSON = "application/vnd.openstack.compute+json"
+_MEDIA_TYPES = ("", "application/json", _NOVA_JSON, "text/plain")
 _JSON = ("Content-Type", "application/json")
 # Catalogs are large and the same for every token of a project.
 _CATALOGS = 128
 
-Headers = list[tuple[str, str]]
+
+@dataclasses.dataclass(slots=True)
+class Request:
+    """A request as an action sees it."""
+
+    http: webob.Request
+    route: routes.Route  # the row of ROUTES that it matches
+    caller: context.RequestContext
+    viewer: model.Viewer
+    links: views.Links
+    query: query.Values
+    body: Any  # valid JSON; None where the action reads none
+    image: model.Image | None = None  # the one that the action has loaded
 
 
-class Application:
-    """The API as a WSGI application.
+class Controller:
+    """The base of both controllers."""
 
-    :param conf: its ``[api]``, ``[quota]`` and ``[oslo_middleware]`` groups
-        are read once.
-    """
+    # The message of a refused change; the image's id replaces {}.
+    refusal = ""
 
     def __init__(
         self,
@@ -65,216 +71,214 @@ class Application:
         store: base.ImageStore,
         policy: enforcer.Policy,
     ) -> None:
+        self.store = store
+        self.policy = policy
+        self.metadata_quota: int = conf.quota.metadata_items
+        self.max_limit: int = conf.api.max_limit
+        self.max_page_metadata: int = conf.api.max_page_metadata
+
+    def authorize(
+        self, req: Request, target: Mapping[str, Any], refusal: str = ""
+    ) -> None:
+        """Raise ``Forbidden`` unless policy allows the action."""
+        rule = req.route.rule
+        if not self.policy.allows(rule, req.caller, target):
+            raise exception.Forbidden(
+                refusal or f"Policy doesn't allow {rule} to be performed."
+            )
+
+    def visible_image(
+        self, req: Request, image_id: str, refusal: str = ""
+    ) -> model.Image:
+        """Return an image if the caller may perform the action on it."""
+        image = self.store.get(image_id, req.viewer)
+        self.authorize(req, enforcer.target_of(image), refusal)
+        req.image = image
+        return image
+
+    def writable_image(self, req: Request, image_id: str) -> model.Image:
+        """Return an image if the caller may change its present state."""
+        refusal = self.refusal.format(image_id)
+        image = self.visible_image(req, image_id, refusal)
+        if str(image.generation) not in req.http.if_match:
+            raise exception.PreconditionFailed
+        return image
+
+
+class Application:
+    """The API as a WSGI application.
+
+    :param controllers: their classes, as the actions of ROUTES name them.
+    """
+
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        store: base.ImageStore,
+        policy: enforcer.Policy,
+        controllers: Mapping[str, type[Controller]],
+    ) -> None:
         self._policy = policy
         self._maximum: str = conf.api.max_microversion
         self._max_body: int = conf.oslo_middleware.max_request_body_size
         self._link_prefix: str | None = conf.api.compute_link_prefix
         self._glance_prefix: str | None = conf.api.glance_link_prefix
-        self._versions = versions.Versions(self._maximum)
-        shared = (
-            store,
-            policy,
-            conf.quota.metadata_items,
-            conf.api.max_limit,
-            conf.api.max_page_metadata,
-        )
         self._controllers = {
-            "images": images.Images(*shared),
-            "image-metadata": image_metadata.ImageMetadata(*shared),
+            name: controller(conf, store, policy)
+            for name, controller in controllers.items()
         }
         self._router = router.Router()
-        self._image_endpoint = functools.lru_cache(_CATALOGS)(_image_endpoint)
+        self._image_endpoint = functools.lru_cache(_CATALOGS)(
+            functools.partial(_image_endpoint, conf)
+        )
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
         """Answer a request."""
-        headers: Headers = []
+        method = environ["REQUEST_METHOD"]
+        version_headers: exception.Headers = []
         try:
-            status, body = self._answer(environ, headers)
-        except errors.Error as error:
-            status, body = errors.status_of(error), errors.body_of(error)
-            headers += [_JSON, *_explanation(error)]
-        if status not in (204, 304):
-            headers.append(("Content-Length", str(len(body))))
+            match = self._router.match(environ.get("PATH_INFO", ""))
+            if method == "OPTIONS":
+                status, headers, body = 200, [("Allow", match.allowed)], b""
+            else:
+                route = match.route(method)
+                # The legacy endpoint has no microversions: it is 2.1.
+                minor = 1
+                if match.version == "v2.1":
+                    minor = microversion.negotiate(environ, self._maximum)
+                    version_headers = microversion.headers(f"2.{minor}")
+                status, headers, body = self._answer(
+                    environ, match, route, minor
+                )
+            if status not in (204, 304):
+                headers.append(("Content-Length", str(len(body))))
+        except exception.Error as error:
+            status, headers, body = exception.answer(error)
         environ[context.ANSWERED] = True
-        start_response(f"{status} {HTTPStatus(status).phrase}", headers)
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
+        start_response(
+            f"{status} {HTTPStatus(status).phrase}",
+            [*version_headers, *headers],
+        )
+        return [] if method == "HEAD" else [body]
 
     def _answer(
-        self, environ: "WSGIEnvironment", headers: Headers
-    ) -> tuple[int, bytes]:
-        """Return status and body; add to the headers as they are known."""
-        match = self._router.match(environ.get("PATH_INFO", ""))
-        method = environ["REQUEST_METHOD"]
-        if method == "OPTIONS":
-            headers.append(("Allow", match.allowed))
-            return 200, b""
-        if method == "HEAD":
-            method = "GET"
-        if method not in (match.methods or ("GET",)):
-            raise errors.MethodNotAllowed(match.allowed)
-
-        minor = self._microversion(environ, match.version, headers)
+        self,
+        environ: "WSGIEnvironment",
+        match: router.Match,
+        route: routes.Route | None,
+        minor: int,
+    ) -> Response:
         http = webob.Request(environ)
         root = self._link_prefix or http.application_url
-        if match.methods is None:
-            headers.append(_JSON)
-            document = self._versions.of_path(match.version)
-            return 200, views.dump(document(root))
+        if route is None:
+            document = versions.document(match.version, root, self._maximum)
+            return 200, [_JSON], views.dump(document)
 
-        route = match.methods[method]
         environ[context.ACTION] = route.action
         if minor > route.until:
-            raise errors.NotFound
+            raise exception.NotFound
         schema = route.legacy_body if match.version == "v2" else route.body
-        body = self._body(environ, wanted=schema is not None)
-        caller: context.RequestContext | None = environ.get(
-            context.ENVIRON_KEY
-        )
-        if caller is None:
-            raise errors.Unauthorized
+        body = self._body(http, wanted=schema is not None)
+        caller: context.RequestContext = environ[context.ENVIRON_KEY]
         project_id = match.arguments.pop("project_id", None)
         viewer = self._viewer(caller, project_id)
-        query = listing.decode(environ.get("QUERY_STRING", ""))
+        values = query.decode(environ.get("QUERY_STRING", ""))
+        if route.query is not None:
+            route.query.check(values)
         if schema is not None:
             schema.check(body)
-
-        req = Request(
-            http=http,
-            route=route,
-            caller=caller,
-            viewer=viewer,
-            links=self._links(root, match.version, project_id, caller),
-            query=query,
-            body=body,
+        project = f"/{project_id}" if project_id else ""
+        links = views.Links(
+            self_=f"{root}/{match.version}{project}",
+            bookmark=f"{root}{project}",
+            alternate=self._image_service(caller) or root,
         )
-        return self._act(req, match.arguments, headers)
+        req = Request(http, route, caller, viewer, links, values, body)
+        return self._act(req, match.arguments)
 
-    def _act(
-        self, req: Request, arguments: dict[str, str], headers: Headers
-    ) -> tuple[int, bytes]:
+    def _act(self, req: Request, arguments: dict[str, str]) -> Response:
         controller, _, action = req.route.action.partition(":")
         act = getattr(self._controllers[controller], action)
-        view = act(req, **arguments)
+        view = base.retried(lambda: act(req, **arguments))
+        headers: exception.Headers = []
         if req.route.etag and req.image is not None:
-            headers.append(("ETag", f'"{req.image.generation}"'))
-            if req.has_seen(req.image):
-                return 304, b""
+            generation = str(req.image.generation)
+            headers.append(("ETag", f'"{generation}"'))
+            if generation in req.http.if_none_match:
+                return 304, headers, b""
         if view is None:
-            return req.route.success, b""
-        headers.append(_JSON)
-        return req.route.success, views.dump(view)
+            return req.route.success, headers, b""
+        return req.route.success, [*headers, _JSON], views.dump(view)
 
-    def _microversion(
-        self, environ: "WSGIEnvironment", version: str, headers: Headers
-    ) -> int:
-        """Return N of the version 2.N that is asked for, and tell it.
-
-        The legacy endpoint knows no such versions; it is 2.1 and doesn't say.
-        """
-        if version != "v2.1":
-            return 1
+    def _body(self, http: webob.Request, *, wanted: bool) -> Any:
+        """Read the JSON body, None where there is none or none is wanted."""
+        if http.content_type.strip().lower() not in _MEDIA_TYPES:
+            raise exception.UnsupportedMediaType
+        length = http.content_length
+        if (length or 0) > self._max_body:
+            raise exception.BodyTooLarge
+        chunked = http.environ.get("wsgi.input_terminated")
+        if not wanted or (length is None and not chunked):
+            return None
+        size = self._max_body + 1 if length is None else max(length, 0)
         try:
-            asked = microversion.requested(environ, self._maximum)
-        except errors.Invalid:
-            headers.append(microversion.VARY)
-            raise
-        headers += microversion.headers(asked)
-        return microversion.minor(asked, self._maximum)
-
-    def _body(self, environ: "WSGIEnvironment", *, wanted: bool) -> Any:
-        """Read the JSON body, None where there is none or none is wanted.
-
-        :raises errors.UnsupportedMediaType: it isn't said to be JSON.
-        :raises errors.BodyTooLarge: it is longer than the limit.
-        :raises errors.MalformedBody: it can't be read as JSON.
-        """
-        media_type = environ.get("CONTENT_TYPE", "").partition(";")[0]
-        if media_type.strip().lower() not in _MEDIA_TYPES:
-            raise errors.UnsupportedMediaType
-        length = environ.get("CONTENT_LENGTH") or None
-        if length is not None and not _LENGTH.fullmatch(length):
-            raise errors.Invalid("Content-Length is not a length")
-        # More digits than Python would make a number of are too many, too.
-        if length and (len(length) > 18 or int(length) > self._max_body):
-            raise errors.BodyTooLarge
-        if not wanted:
-            return None
-        if length is not None:
-            data = environ["wsgi.input"].read(int(length))
-        elif environ.get("wsgi.input_terminated"):
-            data = environ["wsgi.input"].read(self._max_body + 1)
-        else:
-            return None
+            data = http.environ["wsgi.input"].read(size)
+        except Exception as error:
+            # Each server has its own errors for a client that leaves, is too
+            # slow, or sends wrong chunks.
+            raise exception.MalformedBody from error
         if len(data) > self._max_body:
-            raise errors.BodyTooLarge
-        if not data:
-            return None
+            raise exception.BodyTooLarge
+        if len(data) < (length or 0):
+            raise exception.MalformedBody
         try:
-            return json.loads(data.decode())
+            return json.loads(data.decode()) if data else None
         except (ValueError, RecursionError) as error:
-            raise errors.MalformedBody from error
+            raise exception.MalformedBody from error
 
     def _viewer(
         self, caller: context.RequestContext, project_id: str | None
     ) -> model.Viewer:
-        """Return whose eyes the store looks with.
-
-        :param project_id: the URL's.
-        :raises errors.Invalid: it isn't the token's.
-        :raises errors.Forbidden: there is neither.
-        """
+        """Return the scope of queries; the URL's project is the token's."""
         if project_id is not None and project_id != caller.project_id:
-            raise errors.Invalid(
+            raise exception.Invalid(
                 f"Malformed request URL: URL's project_id '{project_id}' "
                 f"doesn't match Context's project_id '{caller.project_id}'"
             )
         if not caller.project_id:
-            raise errors.Forbidden("The token is not scoped to a project.")
+            raise exception.Forbidden("The token is not scoped to a project.")
+        # Databases can't compare other text with the ids of projects.
+        if not (
+            caller.project_id.isascii() and caller.project_id.isprintable()
+        ):
+            raise exception.Forbidden("The token's project id is not ASCII.")
         return model.Viewer(caller.project_id, self._policy.is_admin(caller))
 
-    def _links(
-        self,
-        root: str,
-        version: str,
-        project_id: str | None,
-        caller: context.RequestContext,
-    ) -> views.Links:
-        project = f"/{project_id}" if project_id else ""
-        alternate = self._glance_prefix
-        if alternate is None and caller.service_catalog:
-            alternate = self._image_endpoint(caller.service_catalog)
-        return views.Links(
-            self_=f"{root}/{version}{project}",
-            bookmark=f"{root}{project}",
-            alternate=alternate or root,
-        )
+    def _image_service(self, caller: context.RequestContext) -> str | None:
+        if self._glance_prefix is None and caller.service_catalog:
+            return self._image_endpoint(caller.service_catalog)
+        return self._glance_prefix
 
 
-def _explanation(error: errors.Error) -> Headers:
-    """Return the headers that belong to an error."""
-    if isinstance(error, errors.MethodNotAllowed):
-        return [("Allow", error.allow)]
-    if isinstance(error, errors.StoreUnavailable):
-        return [("Retry-After", errors.RETRY_AFTER)]
-    return []
-
-
-def _image_endpoint(catalog: str) -> str | None:
+def _image_endpoint(conf: cfg.ConfigOpts, catalog: str) -> str | None:
     """Return the image service's root, without its version, from a catalog.
 
-    :param catalog: JSON text as keystonemiddleware hands it on: a list of
-        services with their endpoints.
+    The configured region's endpoint comes before the first public one.
     """
     try:
-        services = json.loads(catalog)
-        urls: list[str] = [
-            endpoint["publicURL"]
-            for service in services
+        public = [
+            (endpoint.get("region"), endpoint["publicURL"])
+            for service in json.loads(catalog)
             if service["type"] == "image"
             for endpoint in service["endpoints"]
+            if endpoint.get("publicURL")
         ]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    return _VERSION_OF_URL.sub("", urls[0]).rstrip("/") if urls else None
+    wanted = conf.keystone_authtoken.region_name
+    configured = [url for region, url in public if wanted and region == wanted]
+    for url in configured or [url for _, url in public]:
+        return _VERSION_OF_URL.sub("", url).rstrip("/")
+    return None

@@ -4,11 +4,11 @@
 import json
 from typing import Any
 
-from images_service import errors
+from images_service import exception
 from images_service import model
 from images_service.api import views
-from images_service.api.controller import Controller
-from images_service.api.request import Request
+from images_service.api.dispatch import Controller
+from images_service.api.dispatch import Request
 
 
 class ImageMetadata(Controller):
@@ -26,37 +26,46 @@ class ImageMetadata(Controller):
         image = self.visible_image(req, image_id)
         items = json.loads(image.metadata)
         if key not in items:
-            raise errors.NotFound
+            raise exception.NotFound
         return {"meta": {key: views.item(key, items[key])}}
 
     def create(self, req: Request, image_id: str) -> dict[str, Any]:
         """Add or change some items.  POST /images/{image_id}/metadata."""
-        change = model.MetadataChange(req.body["metadata"])
-        image = self._change(req, image_id, change)
-        return {"metadata": views.metadata(image.metadata)}
+        image = self.writable_image(req, image_id)
+        items = {**json.loads(image.metadata), **req.body["metadata"]}
+        after = self._set(image, items)
+        return {"metadata": views.metadata(after.metadata)}
 
     def update_all(self, req: Request, image_id: str) -> dict[str, Any]:
         """Replace all items.  PUT /images/{image_id}/metadata."""
         items = req.body["metadata"]
-        self._change(req, image_id, model.MetadataChange(items, replace=True))
+        self._set(self.writable_image(req, image_id), items)
         return {"metadata": items}
 
     def update(self, req: Request, image_id: str, key: str) -> dict[str, Any]:
         """Set one item.  PUT /images/{image_id}/metadata/{key}."""
         item = req.body["meta"]
         if key not in item:
-            raise errors.Invalid("Request body and URI mismatch")
-        self._change(req, image_id, model.MetadataChange(item))
+            raise exception.Invalid("Request body and URI mismatch")
+        image = self.writable_image(req, image_id)
+        self._set(image, {**json.loads(image.metadata), **item})
         return {"meta": item}
 
     def delete(self, req: Request, image_id: str, key: str) -> None:
         """Delete one item.  DELETE /images/{image_id}/metadata/{key}."""
-        self._change(req, image_id, model.MetadataChange(remove=key))
+        image = self.writable_image(req, image_id)
+        items = json.loads(image.metadata)
+        if key not in items:
+            raise exception.NotFound("Invalid metadata key")
+        del items[key]
+        # No quota: an image may have more items than the quota of today.
+        self.store.change_metadata(image, items)
 
-    def _change(
-        self, req: Request, image_id: str, change: model.MetadataChange
-    ) -> model.Image:
-        image, generation = self.writable_image(req, image_id)
-        return self.store.change_metadata(
-            image.id, change, self.metadata_quota, generation
-        )
+    def _set(self, image: model.Image, items: dict[str, str]) -> model.Image:
+        """Replace an image's items.
+
+        :raises QuotaExceeded: there are more than the quota allows.
+        """
+        if len(items) > self.metadata_quota:
+            raise exception.QuotaExceeded
+        return self.store.change_metadata(image, items)

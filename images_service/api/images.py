@@ -1,17 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images: list, show, delete."""
 
-from collections.abc import Callable
 import dataclasses
-import functools
 from typing import Any
 
-from images_service import errors
+from images_service import exception
 from images_service import model
-from images_service.api import listing
+from images_service.api import query
 from images_service.api import views
-from images_service.api.controller import Controller
-from images_service.api.request import Request
+from images_service.api.dispatch import Controller
+from images_service.api.dispatch import Request
 from images_service.policy import enforcer
 from images_service.policy import rules
 
@@ -23,14 +21,20 @@ class Images(Controller):
 
     def index(self, req: Request) -> dict[str, Any]:
         """List images.  GET /images."""
-        return self._page(req, "/images", views.summary)
+        page = self.store.index(self._query(req), req.viewer)
+        images = [views.summary(image, req.links) for image in page.images]
+        return _page(req, images, page.next)
 
     def detail(self, req: Request) -> dict[str, Any]:
         """List images with details.  GET /images/detail."""
+        page = self.store.page(self._query(req), req.viewer)
         target = {"project_id": req.caller.project_id}
         sized = self.policy.allows(rules.IMAGE_SIZE, req.caller, target)
-        view = functools.partial(views.detail, with_size=sized)
-        return self._page(req, "/images/detail", view)
+        images = [
+            views.detail(image, req.links, with_size=sized)
+            for image in page.images
+        ]
+        return _page(req, images, page.next)
 
     def show(self, req: Request, image_id: str) -> dict[str, Any]:
         """Show one image.  GET /images/{image_id}."""
@@ -41,29 +45,28 @@ class Images(Controller):
 
     def delete(self, req: Request, image_id: str) -> None:
         """Delete one image.  DELETE /images/{image_id}."""
-        image, generation = self.writable_image(req, image_id)
+        image = self.writable_image(req, image_id)
         if image.protected:
-            raise errors.Forbidden(self.refusal)
-        self.store.delete(image.id, generation)
+            raise exception.Forbidden(self.refusal)
+        self.store.delete(image)
 
-    def _page(
-        self,
-        req: Request,
-        path: str,
-        view: Callable[[model.Image, views.Links], dict[str, Any]],
-    ) -> dict[str, Any]:
-        assert req.route.query is not None
-        query = dataclasses.replace(
-            listing.parse(req.query, req.route.query, self.max_limit),
-            max_metadata=self.max_page_metadata,
-        )
-        self.authorize_project(req)
-        page = self.store.page(query, req.viewer)
-        answer: dict[str, Any] = {
-            "images": [view(image, req.links) for image in page.images]
-        }
-        if page.more:
-            follows = listing.next_query(req.query, page.images[-1].id)
-            href = f"{req.links.self_}{path}?{follows}"
-            answer["images_links"] = [{"rel": "next", "href": href}]
-        return answer
+    def _query(self, req: Request) -> model.ListQuery:
+        """Return the listing that the caller asks for and may ask for."""
+        asked = query.parse(req.query, self.max_limit)
+        self.authorize(req, {"project_id": req.caller.project_id})
+        return dataclasses.replace(asked, max_metadata=self.max_page_metadata)
+
+
+def _page(
+    req: Request, images: list[dict[str, Any]], marker: str | None
+) -> dict[str, Any]:
+    """Return a page of images with the link to the next one, if any.
+
+    :param marker: the last image's id, None where no image follows.
+    """
+    page: dict[str, Any] = {"images": images}
+    if marker is not None:
+        url = req.links.self_ + req.route.path
+        href = f"{url}?{query.next_query(req.query, marker)}"
+        page["images_links"] = [{"rel": "next", "href": href}]
+    return page

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which 2.N a request asks for."""
+"""The microversion of a request."""
 
 from collections.abc import Mapping
 import re
@@ -7,64 +7,53 @@ from typing import Any
 
 import microversion_parse
 
-from images_service import errors
+from images_service import exception
 
 HEADER = "OpenStack-API-Version"
 LEGACY_HEADER = "X-OpenStack-Nova-API-Version"
-VARY = ("Vary", f"{HEADER}, {LEGACY_HEADER}")
-
-_FORMAT = re.compile(r"([1-9][0-9]*)\.(0|[1-9][0-9]*)", re.ASCII)
-# More digits than any version has.
-_LONGEST = 20
+_VARY = ("Vary", f"{HEADER}, {LEGACY_HEADER}")
+_VARIABLES = (
+    "HTTP_OPENSTACK_API_VERSION",
+    "HTTP_X_OPENSTACK_NOVA_API_VERSION",
+)
+# Python converts no more than 4,300 digits.
+_FORMAT = re.compile(r"[1-9][0-9]{0,17}\.(0|[1-9][0-9]{0,17})", re.ASCII)
 
 
 def headers(version: str) -> list[tuple[str, str]]:
     """Return the headers that name a version in an answer."""
-    return [(HEADER, f"compute {version}"), (LEGACY_HEADER, version), VARY]
+    return [(HEADER, f"compute {version}"), (LEGACY_HEADER, version), _VARY]
 
 
-def requested(environ: Mapping[str, Any], maximum: str) -> str:
-    """Return the version that a request asks for, ``2.1`` where it doesn't.
+def negotiate(environ: Mapping[str, Any], maximum: str) -> int:
+    """Return N of the version 2.N that a request asks for.
 
-    :param maximum: what ``latest`` means.
-    :raises errors.Invalid: it isn't written as ``N.M``.
+    :param maximum: the highest version, which is also ``latest``.
+    :raises Invalid: the version isn't written as ``N.M``.
+    :raises NotAcceptable: the service doesn't have it.
     """
-    if (
-        "HTTP_OPENSTACK_API_VERSION" not in environ
-        and "HTTP_X_OPENSTACK_NOVA_API_VERSION" not in environ
-    ):
-        return "2.1"
+    sent = {name: environ[name] for name in _VARIABLES if name in environ}
+    if not sent:
+        return 1
     version = microversion_parse.get_version(
-        {
-            HEADER.lower(): environ.get("HTTP_OPENSTACK_API_VERSION", ""),
-            LEGACY_HEADER.lower(): environ.get(
-                "HTTP_X_OPENSTACK_NOVA_API_VERSION", ""
-            ),
-        },
-        service_type="compute",
-        legacy_headers=[LEGACY_HEADER],
+        sent, service_type="compute", legacy_headers=[LEGACY_HEADER]
     )
-    if not version:
-        return "2.1"
+    if version is None:
+        return 1
     if version == "latest":
-        return maximum
-    if len(version) > _LONGEST or not _FORMAT.fullmatch(version):
-        raise errors.Invalid(
+        version = maximum
+    if not _FORMAT.fullmatch(version):
+        raise exception.Invalid(
             f"API Version String {version} is of invalid format. "
-            "Must be of format MajorNum.MinorNum."
+            "Must be of format MajorNum.MinorNum.",
+            [_VARY],
         )
-    return version
-
-
-def minor(version: str, maximum: str) -> int:
-    """Return N of a version 2.N that the service has.
-
-    :raises errors.NotAcceptable: it hasn't.
-    """
-    number = tuple(map(int, version.split(".")))
-    if not (2, 1) <= number <= tuple(map(int, maximum.split("."))):
-        raise errors.NotAcceptable(
+    parse = microversion_parse.parse_version_string
+    found = parse(version)
+    if not found.matches((2, 1), parse(maximum)):
+        raise exception.NotAcceptable(
             f"Version {version} is not supported by the API. "
-            f"Minimum is 2.1 and maximum is {maximum}."
+            f"Minimum is 2.1 and maximum is {maximum}.",
+            headers(version),
         )
-    return number[1]
+    return int(found.minor)

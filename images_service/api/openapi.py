@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The API as an OpenAPI 3.1 document, made from ROUTES and the schemas."""
+"""The API as an OpenAPI 3.1 document, read off ROUTES."""
 
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -8,49 +8,52 @@ from importlib import metadata
 import re
 from typing import Any
 
-from images_service import errors
+from images_service import exception
 from images_service import model
 from images_service.api import microversion
 from images_service.api import routes
-from images_service.api import schemas
+from images_service.api import validation
 
-# What any request may be answered, beside its success.
+# Errors of every action.
 _ALWAYS = (400, 401, 403, 404, 406, 413, 415, 500, 503)
 
 _TEXT = {"type": "string"}
 _TIME = {"type": "string", "format": "date-time"}
 _COUNT = {"type": "integer", "minimum": 0}
+_TOKEN = {"type": "apiKey", "in": "header", "name": "X-Auth-Token"}
 
 
 def _object(
     properties: Mapping[str, Any], optional: tuple[str, ...] = ()
 ) -> dict[str, Any]:
+    """Return the schema of an object without other properties."""
     return {
         "type": "object",
-        "properties": dict(properties),
+        "properties": properties,
         "required": [name for name in properties if name not in optional],
         "additionalProperties": False,
     }
 
 
-def _ref(name: str, kind: str = "schemas") -> dict[str, Any]:
-    return {"$ref": f"#/components/{kind}/{name}"}
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _list(of: Any) -> dict[str, Any]:
-    return {"type": "array", "items": of}
+def _array(name: str) -> dict[str, Any]:
+    return {"type": "array", "items": _ref(name)}
 
 
-_LINK = _object({"rel": _TEXT, "href": _TEXT, "type": _TEXT}, ("type",))
-# Two keys are shown as the JSON that they hold, so values are not all text.
-_ITEMS = {"type": "object"}
+def _page(name: str) -> dict[str, Any]:
+    members = {"images": _array(name), "images_links": _array("Link")}
+    return _object(members, ("images_links",))
+
+
 _SUMMARY = {
     "id": {"type": "string", "pattern": f"^{model.IMAGE_ID.pattern}$"},
     "name": {"type": ["string", "null"]},
-    "links": _list(_ref("Link")),
+    "links": _array("Link"),
 }
-_SERVER = _object({"id": _TEXT, "links": _list(_ref("Link"))})
-_DETAIL = {
+_IMAGE = {
     **_SUMMARY,
     "minRam": _COUNT,
     "minDisk": _COUNT,
@@ -63,53 +66,36 @@ _DETAIL = {
     "progress": {"type": "integer", "minimum": 0, "maximum": 100},
     "OS-EXT-IMG-SIZE:size": _COUNT,
     "OS-DCF:diskConfig": {"enum": ["AUTO", "MANUAL"]},
-    "server": _SERVER,
+    "server": _object({"id": _TEXT, "links": _array("Link")}),
 }
 _SOMETIMES = ("OS-EXT-IMG-SIZE:size", "OS-DCF:diskConfig", "server")
-_FAULT = {
-    "type": "object",
-    "minProperties": 1,
-    "maxProperties": 1,
-    "propertyNames": {
-        "enum": sorted({name for _, name in errors.FAULTS.values()})
-    },
-    "additionalProperties": _object(
-        {"code": {"type": "integer"}, "message": _TEXT}
-    ),
-}
-
-
-def _page(of: str) -> dict[str, Any]:
-    return _object(
-        {"images": _list(_ref(of)), "images_links": _list(_ref("Link"))},
-        ("images_links",),
-    )
-
-
-_SCHEMAS = {
-    "Link": _LINK,
-    "Metadata": _ITEMS,
-    "Image": _object(_DETAIL, _SOMETIMES),
+_SCHEMAS: Mapping[str, Any] = {
+    "Link": _object({"rel": _TEXT, "href": _TEXT, "type": _TEXT}, ("type",)),
+    # Some values are shown as the JSON that they contain.
+    "Metadata": {"type": "object"},
+    "Image": _object(_IMAGE, _SOMETIMES),
     "ImageSummary": _object(_SUMMARY),
-    "Fault": _FAULT,
-}
-# What an action answers where it succeeds, None for nothing.
-ANSWERS: Mapping[str, dict[str, Any] | None] = {
-    "images:index": _page("ImageSummary"),
-    "images:detail": _page("Image"),
-    "images:show": _object({"image": _ref("Image")}),
-    "images:delete": None,
-    "image-metadata:index": _object({"metadata": _ref("Metadata")}),
-    "image-metadata:create": _object({"metadata": _ref("Metadata")}),
-    "image-metadata:update_all": _object({"metadata": _ref("Metadata")}),
-    "image-metadata:show": _object({"meta": _ref("Metadata")}),
-    "image-metadata:update": _object({"meta": _ref("Metadata")}),
-    "image-metadata:delete": None,
+    "ImagePage": _page("Image"),
+    "ImageSummaryPage": _page("ImageSummary"),
+    "OneImage": _object({"image": _ref("Image")}),
+    "AllItems": _object({"metadata": _ref("Metadata")}),
+    "OneItem": _object({"meta": _ref("Metadata")}),
+    "Fault": {
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 1,
+        "propertyNames": {
+            "enum": sorted({name for _, name in exception.FAULTS.values()})
+        },
+        "additionalProperties": _object(
+            {"code": {"type": "integer"}, "message": _TEXT}
+        ),
+    },
 }
 
 
 def statuses(route: routes.Route) -> list[int]:
-    """Return the statuses that an action may be answered but for success."""
+    """Return the statuses of an action's answers other than success."""
     found = {*_ALWAYS}
     if route.etag:
         found.add(304)
@@ -119,24 +105,20 @@ def statuses(route: routes.Route) -> list[int]:
 
 
 def parameters(route: routes.Route) -> Iterator[tuple[str, str, Any]]:
-    """Yield an action's parameters: where they are, name, schema."""
+    """Yield the place, name and schema of each parameter of an action."""
     yield "path", "project_id", _TEXT
     for name in re.findall("{(.+?)}", route.path):
-        # What is no key is no error but where it would be written.
+        # Only a change refuses an invalid key; others find none.
         written = name == "key" and route.body is not None
-        yield "path", name, _portable(schemas.KEY) if written else _TEXT
+        yield "path", name, _portable(validation.KEY) if written else _TEXT
     if route.query is not None:
-        for name, listed in schemas.plain(route.query.schema)[
-            "properties"
-        ].items():
+        for name, listed in route.query.schema["properties"].items():
             yield "query", name, _portable(listed["items"])
-        for name in schemas.UNCHECKED:
-            yield "query", name, _TEXT
     if route.etag:
         yield "header", "If-None-Match", _TEXT
     if route.method != "GET":
         yield "header", "If-Match", _TEXT
-    # Versions of other services are none of this one's business.
+    # It may name the versions of other services, too.
     yield "header", microversion.HEADER, {**_TEXT, "examples": ["compute 2.1"]}
     versions = ["", "latest", *(f"2.{n}" for n in range(1, route.until + 1))]
     yield "header", microversion.LEGACY_HEADER, {"enum": versions}
@@ -163,36 +145,23 @@ def document() -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": _SCHEMAS,
-            "responses": {
-                str(status): _response(status) for status in _faults()
-            },
-            "securitySchemes": {
-                "token": {
-                    "type": "apiKey",
-                    "in": "header",
-                    "name": "X-Auth-Token",
-                }
-            },
+            "securitySchemes": {"token": _TOKEN},
         },
     }
 
 
-def _faults() -> list[int]:
-    return sorted({304, *(status for status, _ in errors.FAULTS.values())})
+def _json(schema: Any) -> dict[str, Any]:
+    return {"content": {"application/json": {"schema": schema}}}
 
 
-def _response(status: int) -> dict[str, Any]:
-    found: dict[str, Any] = {"description": HTTPStatus(status).phrase}
-    if status >= 400:
-        found["content"] = {"application/json": {"schema": _ref("Fault")}}
-    return found
+def _response(status: int, schema: str | None = None) -> dict[str, Any]:
+    response: dict[str, Any] = {"description": HTTPStatus(status).phrase}
+    if schema is not None and status != 304:
+        response |= _json(_ref(schema))
+    return response
 
 
 def _operation(route: routes.Route) -> dict[str, Any]:
-    answer = ANSWERS[route.action]
-    success: dict[str, Any] = {"description": HTTPStatus(route.success).phrase}
-    if answer is not None:
-        success["content"] = {"application/json": {"schema": answer}}
     operation: dict[str, Any] = {
         "operationId": route.action,
         "tags": [route.action.partition(":")[0]],
@@ -207,32 +176,27 @@ def _operation(route: routes.Route) -> dict[str, Any]:
             for where, name, schema in parameters(route)
         ],
         "responses": {
-            str(route.success): success,
-            **{
-                str(status): _ref(str(status), "responses")
-                for status in statuses(route)
-            },
+            str(route.success): _response(route.success, route.answer),
+            **{str(s): _response(s, "Fault") for s in statuses(route)},
         },
     }
     if route.body is not None:
-        operation["requestBody"] = {
-            "required": True,
-            "content": {
-                "application/json": {"schema": _portable(route.body.schema)}
-            },
-        }
+        body = _json(_portable(route.body.schema))
+        operation["requestBody"] = {"required": True, **body}
     return operation
 
 
 def _portable(schema: Any) -> Any:
-    """Return a schema as other programs than Python's read it."""
-    if isinstance(schema, dict):
-        return {_portable(k): _portable(v) for k, v in schema.items()}
+    """Return a schema in the vocabulary of JSON Schema and ECMAScript."""
+    if isinstance(schema, Mapping):
+        found = {_portable(k): _portable(v) for k, v in schema.items()}
+        if found.get("type") == "string" and found.pop("minimum", None):
+            found["pattern"] = "^0*[1-9][0-9]*$"
+        return found
     if isinstance(schema, list):
         return [_portable(each) for each in schema]
-    if schema == schemas.TIME:
-        return "date-time"
     if isinstance(schema, str):
-        # A JSON text holds no lone surrogates, if it is good.
-        return schema.replace(r"\Z", "$").replace(schemas.NO_SCALAR, r"\u0000")
+        # JSON texts contain no lone surrogates.
+        text = schema.replace(r"\Z", "$")
+        return text.replace(validation.NO_SCALAR, r"\u0000")
     return schema

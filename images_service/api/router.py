@@ -1,29 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a path leads: the Routes mapper, made from ROUTES."""
+"""The Routes mapper, made from ROUTES."""
 
 from collections.abc import Mapping
 import re
+from typing import Any
 from typing import NamedTuple
 
-import routes as routes_library
+from routes import mapper
 
-from images_service import errors
+from images_service import exception
 from images_service.api import routes
 
 _SLASHES = re.compile("//+")
 
 
 class Match(NamedTuple):
-    """Where a path leads.
+    """Where a path leads."""
 
-    :param version: ``v2.1`` or ``v2``, empty for the root.
-    :param methods: method -> row of ROUTES; None for a version document.
-    :param arguments: the path's named segments.
-    """
-
-    version: str
-    methods: Mapping[str, routes.Route] | None
-    arguments: dict[str, str]
+    version: str  # v2.1 or v2, empty for the root
+    methods: Mapping[str, routes.Route] | None  # None for a version document
+    arguments: dict[str, str]  # the path's named segments
 
     @property
     def allowed(self) -> str:
@@ -33,58 +29,69 @@ class Match(NamedTuple):
             known.add("HEAD")
         return ", ".join(sorted({*known, "OPTIONS"}))
 
+    def route(self, method: str) -> routes.Route | None:
+        """Return the row of ROUTES, None for a version document."""
+        if method == "HEAD":
+            method = "GET"
+        if method not in (self.methods or ("GET",)):
+            raise exception.MethodNotAllowed(headers=[("Allow", self.allowed)])
+        return None if self.methods is None else self.methods[method]
+
 
 class Router:
-    """All paths of the API."""
+    """All paths of the API, in a mapper of Routes."""
 
     def __init__(self) -> None:
-        self._mapper = routes_library.Mapper()
+        self._mapper = mapper.Mapper()
         self._mapper.minimization = False
-        self._targets: list[Match] = []
-        self._connect("/", "", None)
+        self._targets: list[tuple[str, Mapping[str, routes.Route] | None]] = []
         paths: dict[str, dict[str, routes.Route]] = {}
         for route in routes.ROUTES:
             paths.setdefault(route.path, {})[route.method] = route
+        self._connect("/", "", None)
         for version in ("v2", "v2.1"):
             for path, methods in paths.items():
                 for project in ("/{project_id}", ""):
                     self._connect(
                         f"/{version}{project}{path}", version, methods
                     )
-            # No project is called images: /v2.1/images/ is no path.
+            # No project is called images: /v2.1/images/ is an unknown path.
             for path in ("", "/", "/{project_id:(?!images/)[^/]+}/"):
                 self._connect(f"/{version}{path}", version, None)
 
     def _connect(
-        self,
-        path: str,
-        version: str,
-        methods: Mapping[str, routes.Route] | None,
+        self, path: str, version: str, methods: Mapping[str, Any] | None
     ) -> None:
-        # Routes ends a pattern with $, which lets a last newline pass; \Z
-        # doesn't.
+        # Routes ends a pattern with $, which matches before a last newline.
         if path.endswith("}"):
             path = path.removesuffix("}") + r":[^/]+\Z}"
         else:
             path += r"{end:\Z}"
-        # The mapper only keeps strings, so it is told which target it is.
+        # The mapper keeps only strings.
         number = str(len(self._targets))
         self._mapper.connect(path, controller=number, action="")
-        self._targets.append(Match(version, methods, {}))
+        self._targets.append((version, methods))
 
     def match(self, path: str) -> Match:
         """Find where a path leads.
 
         :param path: percent-decoded, bytes as Latin-1, as WSGI has it.
-        :raises errors.NotFound: nowhere.
+        :raises NotFound: the path is unknown.
         """
-        # Bytes that are no UTF-8 become lone surrogates: they are in nothing
-        # that is stored, and don't get in the way.
+        # Bytes that are no UTF-8 become lone surrogates, which no stored text
+        # contains.
         text = path.encode("latin-1").decode("utf-8", "surrogateescape")
         found = self._mapper.match(_SLASHES.sub("/", text) or "/")
         if found is None:
-            raise errors.NotFound
-        target = self._targets[int(found.pop("controller"))]
+            raise exception.NotFound
+        version, methods = self._targets[int(found.pop("controller"))]
         for word in ("action", "end"):
             found.pop(word, None)
-        return target._replace(arguments=found)
+        return Match(version, methods, found)
+
+    def is_document(self, path: str) -> bool:
+        """Tell whether a path leads to a version document."""
+        try:
+            return self.match(path).methods is None
+        except exception.NotFound:
+            return False

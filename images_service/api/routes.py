@@ -1,68 +1,108 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole API on one screen.
+"""ROUTES, the only table of the API's actions.
 
-Code, tests and documentation iterate this table; nothing else says which
-requests there are.
+Routing, policy rules, the OpenAPI document and tests are read off it.
 """
 
 from typing import NamedTuple
 
-from images_service.api import schemas
+from oslo_policy import policy
+
+from images_service.api import validation
+from images_service.policy import rules
 
 
 class Route(NamedTuple):
-    """One action and how it is asked for.
-
-    :param path: below ``/v2.1`` or ``/v2``, with or without a project.
-    :param action: controller and method; also the name of the policy rule.
-    :param success: HTTP status.
-    :param until: the last minor version of 2.N that has the action.
-    :param query: schema of the query string, None where it is not read.
-    :param body: schema of the body, None where it is not read.
-    :param legacy_body: the same for ``/v2``.
-    :param etag: whether the answer carries the image's ETag.
-    """
+    """An action and its request."""
 
     method: str
-    path: str
-    action: str
-    success: int
-    until: int
-    query: schemas.Schema | None = None
-    body: schemas.Schema | None = None
-    legacy_body: schemas.Schema | None = None
-    etag: bool = False
+    path: str  # below /v2.1 or /v2, with or without a project
+    action: str  # controller and method; also the name of the policy rule
+    success: int  # HTTP status
+    until: int  # the last N of the versions 2.N that have the action
+    default: str  # of the policy rule
+    description: str  # of the policy rule
+    answer: str | None = None  # its schema in the OpenAPI document
+    query: validation.Schema | None = None
+    body: validation.Schema | None = None
+    legacy_body: validation.Schema | None = None  # for /v2
 
     @property
     def rule(self) -> str:
         """The policy rule that allows the action."""
         return f"os_compute_api:{self.action}"
 
+    @property
+    def etag(self) -> bool:
+        """Whether the answer carries the image's ETag."""
+        return self.method == "GET" and self.path.startswith(_IMAGE)
 
-_LISTING = schemas.of_query(schemas.LISTING)
-_METADATA = (
-    schemas.of_body(schemas.METADATA),
-    schemas.of_body(schemas.LEGACY_METADATA),
-)
-_META = (
-    schemas.of_body(schemas.META),
-    schemas.of_body(schemas.LEGACY_META),
-)
+
+# Visibility alone decides what a caller reads.
+_READ = ""
+_WRITE = "rule:context_is_admin or (role:member and project_id:%(project_id)s)"
+
+# Schemas of query, body and legacy body.
+_LISTING = validation.LISTING
+_METADATA = (None, validation.METADATA, validation.LEGACY_METADATA)
+_META = (None, validation.META, validation.LEGACY_META)
 _IMAGE = "/images/{image_id}"
-_ITEMS = "/images/{image_id}/metadata"
-_ITEM = "/images/{image_id}/metadata/{key}"
+_ALL = "/images/{image_id}/metadata"
+_ONE = "/images/{image_id}/metadata/{key}"
 
 # fmt: off
 ROUTES = (
-    Route("GET", "/images", "images:index", 200, 35, _LISTING),
-    Route("GET", "/images/detail", "images:detail", 200, 35, _LISTING),
-    Route("GET", _IMAGE, "images:show", 200, 35, etag=True),
-    Route("DELETE", _IMAGE, "images:delete", 204, 35),
-    Route("GET", _ITEMS, "image-metadata:index", 200, 38, etag=True),
-    Route("POST", _ITEMS, "image-metadata:create", 200, 38, None, *_METADATA),
-    Route("PUT", _ITEMS, "image-metadata:update_all", 200, 38, None, *_METADATA),  # noqa: E501
-    Route("GET", _ITEM, "image-metadata:show", 200, 38, etag=True),
-    Route("PUT", _ITEM, "image-metadata:update", 200, 38, None, *_META),
-    Route("DELETE", _ITEM, "image-metadata:delete", 204, 38),
+    Route("GET", "/images", "images:index", 200, 35,
+          _READ, "List images.", "ImageSummaryPage", _LISTING),
+    Route("GET", "/images/detail", "images:detail", 200, 35,
+          _READ, "List images with details.", "ImagePage", _LISTING),
+    Route("GET", _IMAGE, "images:show", 200, 35,
+          _READ, "Show an image.", "OneImage"),
+    Route("DELETE", _IMAGE, "images:delete", 204, 35,
+          _WRITE, "Delete an image."),
+    Route("GET", _ALL, "image-metadata:index", 200, 38,
+          _READ, "List an image's metadata.", "AllItems"),
+    Route("GET", _ONE, "image-metadata:show", 200, 38,
+          _READ, "Show one item of an image's metadata.", "OneItem"),
+    Route("POST", _ALL, "image-metadata:create", 200, 38,
+          _WRITE, "Add items to an image's metadata.", "AllItems", *_METADATA),
+    Route("PUT", _ALL, "image-metadata:update_all", 200, 38,
+          _WRITE, "Replace an image's metadata.", "AllItems", *_METADATA),
+    Route("PUT", _ONE, "image-metadata:update", 200, 38,
+          _WRITE, "Set one item of an image's metadata.", "OneItem", *_META),
+    Route("DELETE", _ONE, "image-metadata:delete", 204, 38,
+          _WRITE, "Delete one item of an image's metadata."),
 )
 # fmt: on
+
+
+def list_rules() -> list[policy.RuleDefault]:
+    """Return the policy rules with their defaults, in the API's order.
+
+    Also an entry point of oslo.policy's tools.
+    """
+    show = "See the size of images in show and detail."
+    documented = [
+        *(
+            (r.rule, r.default, r.description, r.method, r.path)
+            for r in ROUTES
+        ),
+        (rules.IMAGE_SIZE, _READ, show, "GET", _IMAGE),
+    ]
+    return [
+        policy.RuleDefault(
+            rules.CONTEXT_IS_ADMIN,
+            "role:admin",
+            "Who sees the images of every project.",
+        ),
+        *(
+            policy.DocumentedRuleDefault(
+                name,
+                check,
+                description,
+                [{"method": method, "path": path}],
+                scope_types=["project"],
+            )
+            for name, check, description, method, path in documented
+        ),
+    ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images as the API shows them.  Pure functions of images and links."""
+"""What the API shows of images: pure functions of images and links."""
 
 import json
 from typing import Any
@@ -9,14 +9,16 @@ from oslo_utils import strutils
 
 from images_service import model
 
-# Keys that mean something to a view, as they stand in a stored document; one
-# without them goes into the answer as it is stored.
+_DECODED = ("block_device_mapping", "mappings")
+# Keys with a meaning, as stored metadata contain them: metadata without them
+# are sent as they are stored.
 _DEVICES, _MAPPINGS = '"block_device_mapping"', '"mappings"'
 _SERVER, _DISK_CONFIG = '"instance_uuid"', '"auto_disk_config"'
 _UNKNOWN = ("UNKNOWN", 0)
-_SHOWN_DECODED = ("block_device_mapping", "mappings")
 # Times are UTC without a zone, in whole seconds: 2026-03-01T10:00:00Z.
 _TIMES = orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS
+# Stands for an image's id in links, which contain no such character.
+_ID = "…"
 
 
 class Links:
@@ -28,20 +30,21 @@ class Links:
     :param alternate: of the image service.
     """
 
-    __slots__ = ("_around_ids", "bookmark", "self_")
-
     def __init__(self, self_: str, bookmark: str, alternate: str) -> None:
         self.self_ = self_
         self.bookmark = bookmark
-        # The JSON text of an image's three links, without its id, once for
-        # all images of a page.
-        kind = "application/vnd.openstack.image"
-        self._around_ids = (
-            f'[{{"rel":"self","href":{_open(self_)}',
-            f'"}},{{"rel":"bookmark","href":{_open(bookmark)}',
-            f'"}},{{"rel":"alternate","type":"{kind}","href":{_open(alternate)}',
-            '"}]',
-        )
+        path = f"/images/{_ID}"
+        links = [
+            {"rel": "self", "href": self_ + path},
+            {"rel": "bookmark", "href": bookmark + path},
+            {
+                "rel": "alternate",
+                "type": "application/vnd.openstack.image",
+                "href": alternate + path,
+            },
+        ]
+        # Encoded once for all images of a page.
+        self._around_ids = orjson.dumps(links).decode().split(_ID)
 
     def of_image(self, image_id: str) -> orjson.Fragment:
         """Return the three links of an image.
@@ -59,17 +62,12 @@ class Links:
         ]
 
 
-def _open(prefix: str) -> str:
-    """Return a JSON string of images' URLs, up to where an id goes."""
-    return json.dumps(f"{prefix}/images/").removesuffix('"')
-
-
 def dump(view: object) -> bytes:
     """Return a view as JSON text."""
     return orjson.dumps(view, option=_TIMES)
 
 
-def summary(image: model.Image, links: Links) -> dict[str, Any]:
+def summary(image: model.Summary, links: Links) -> dict[str, Any]:
     """Return an image as the index shows it."""
     return {
         "id": image.id,
@@ -82,11 +80,10 @@ def detail(
     image: model.Image, links: Links, *, with_size: bool
 ) -> dict[str, Any]:
     """Return an image with all that the API shows of it."""
-    # Runs for each image of a page, so it calls what it must and no more.
-    image_id, document = image.id, image.metadata
+    document = image.metadata
     status, progress = model.STATUSES.get(image.status, _UNKNOWN)
     view: dict[str, Any] = {
-        "id": image_id,
+        "id": image.id,
         "name": image.name,
         "minRam": image.min_ram,
         "minDisk": image.min_disk,
@@ -98,9 +95,16 @@ def detail(
     }
     if with_size:
         view["OS-EXT-IMG-SIZE:size"] = image.size or 0
-    view["links"] = links.of_image(image_id)
+    view["links"] = links.of_image(image.id)
     if _SERVER in document or _DISK_CONFIG in document:
-        view.update(_of_properties(json.loads(document), links))
+        items = json.loads(document)
+        server = items.get("instance_uuid")
+        if server is not None:
+            view["server"] = {"id": server, "links": links.of_server(server)}
+        disk_config = items.get("auto_disk_config")
+        if disk_config is not None:
+            automatic = strutils.bool_from_string(disk_config)
+            view["OS-DCF:diskConfig"] = "AUTO" if automatic else "MANUAL"
     return view
 
 
@@ -114,29 +118,12 @@ def metadata(document: str) -> orjson.Fragment | dict[str, Any]:
 
 
 def item(key: str, value: str) -> Any:
-    """Return one value as the API shows it.
-
-    Two keys hold JSON, which is shown as what it says; where it says nothing
-    it is shown as the string it is.
-    """
-    if key not in _SHOWN_DECODED:
+    """Return one value as the API shows it: JSON of two keys is decoded."""
+    if key not in _DECODED:
         return value
     try:
         orjson.loads(value)
     except ValueError:
         return value
-    # What was checked is sent, not what Python makes of it.
+    # Python would change numbers that it can't hold.
     return orjson.Fragment(value)
-
-
-def _of_properties(items: dict[str, str], links: Links) -> dict[str, Any]:
-    """Return the members of an image that its metadata imply."""
-    view: dict[str, Any] = {}
-    server = items.get("instance_uuid")
-    if server is not None:
-        view["server"] = {"id": server, "links": links.of_server(server)}
-    disk_config = items.get("auto_disk_config")
-    if disk_config is not None:
-        automatic = strutils.bool_from_string(disk_config)
-        view["OS-DCF:diskConfig"] = "AUTO" if automatic else "MANUAL"
-    return view

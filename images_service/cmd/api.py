@@ -2,17 +2,27 @@
 """images-service-api: serves the API."""
 
 import argparse
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
 from importlib import metadata
+import os
+import shutil
+import socket
 import sys
 import tempfile
 
 from oslo_config import cfg
+from oslo_log import log
 
 from images_service import config
-from images_service.watched import FileError
+from images_service.files import FileError
+
+LOG = log.getLogger(__name__)
+
+# Variables by which gunicorn and systemd pass sockets.
+_GIVEN_SOCKETS = frozenset({"GUNICORN_FD", "LISTEN_FDS"})
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -36,15 +46,32 @@ def _parser() -> argparse.ArgumentParser:
         help="address to listen on (default: 127.0.0.1 with noauth2, "
         "else 0.0.0.0)",
     )
-    parser.add_argument("--port", type=_port, default=8774)
+    port, count = _number(65535), _number(1024)
+    parser.add_argument("--port", type=port, default=8774)
     parser.add_argument(
-        "--workers", type=_count, default=2, help="processes (default: 2)"
+        "--workers", type=count, default=2, help="processes (default: 2)"
     )
     parser.add_argument(
         "--threads",
-        type=_count,
-        default=4,
-        help="threads of each process (default: 4)",
+        type=count,
+        default=8,
+        help="threads of each process; it needs more than its connections to "
+        "a database (default: 8)",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=count,
+        default=300,
+        metavar="SECONDS",
+        help="replace a process that does not respond for so long; requests "
+        "have deadlines of their own (default: 300)",
+    )
+    parser.add_argument(
+        "--metrics-port",
+        type=port,
+        metavar="PORT",
+        help="port of Prometheus' metrics, instead of [metrics] port; each "
+        "service of a machine needs its own",
     )
     parser.add_argument(
         "--demo",
@@ -55,56 +82,108 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _port(text: str) -> int:
-    return _between(text, 1, 65535)
+def _number(most: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not 1 <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"not in 1..{most}: {text}")
+        return int(text)
 
-
-def _count(text: str) -> int:
-    return _between(text, 1, 1024)
-
-
-def _between(text: str, least: int, most: int) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 5:
-        raise argparse.ArgumentTypeError(f"not a number: {text!r}")
-    if not least <= int(text) <= most:
-        raise argparse.ArgumentTypeError(f"not in {least}..{most}: {text}")
-    return int(text)
+    return number
 
 
 def _serve(options: argparse.Namespace) -> None:
-    # What serves takes half a second to import, which --help need not wait
-    # for.
-    from oslo_log import log
-
+    # These imports take half a second, which --help does not need.
     from images_service import app
-    from images_service import metrics
+    from images_service.cmd import asgi
     from images_service.cmd import serving
+    from images_service.middleware import metrics
 
-    def read() -> cfg.ConfigOpts:
-        args = config.file_arguments(options.config_file)
-        conf = config.load(args, prog="images-service-api")
-        log.setup(conf, config.PROJECT)
-        if not conf.database.connection:
-            raise cfg.RequiredOptError("connection", cfg.OptGroup("database"))
-        return conf
-
-    conf = read()
-    host = options.host
-    if host is None:
-        trusting = conf.api.auth_strategy == "noauth2"
-        # A service is there to be reached; one that trusts everybody isn't.
-        host = "127.0.0.1" if trusting else "0.0.0.0"  # noqa: S104  # nosec B104
-    address = f"[{host}]" if ":" in host else host
-    with metrics.served(conf):
-        # Made before the workers are forked: what is wrong with it is said
-        # once, and they share its memory.  It connects to nothing until asked.
-        serving.serve(
+    def make(conf: cfg.ConfigOpts) -> asgi.Adapter:
+        if (conf.metrics.port, conf.metrics.host) != metrics_address:
+            LOG.warning(
+                "[metrics] port and host stay %s and %s until a restart: a "
+                "reload does not change the socket",
+                *metrics_address,
+            )
+        conf.set_override("port", metrics_port, "metrics")
+        return asgi.Adapter(
             app.create(conf),
-            lambda: app.create(read()),
-            f"{address}:{options.port}",
-            options.workers,
             options.threads,
+            conf.oslo_middleware.max_request_body_size,
+            {metrics_port: metrics.application()} if metrics_port else {},
         )
+
+    conf = _configuration(options)
+    metrics_address = (conf.metrics.port, conf.metrics.host)
+    metrics_port = _metrics_port(*metrics_address)
+    trusts = conf.api.auth_strategy == "noauth2"
+    host = options.host or ("127.0.0.1" if trusts else "0.0.0.0")  # noqa: S104  # nosec B104
+    bind = [_address(host, options.port)]
+    with contextlib.ExitStack() as stack:
+        if metrics_port:
+            bind.append(_address(conf.metrics.host, metrics_port))
+            os.environ[metrics.FOLDER] = stack.enter_context(
+                _folder("images-service-metrics-")
+            )
+        # The application is created before the workers are forked: an error is
+        # reported once, and the workers share its memory, but no connection.
+        serving.Server(
+            make(conf),
+            lambda: make(_configuration(options)),
+            bind=bind,
+            workers=options.workers,
+            timeout=options.timeout,
+        ).run()
+
+
+def _configuration(options: argparse.Namespace) -> cfg.ConfigOpts:
+    """Read the configuration, and set the log up by it."""
+    args = config.file_arguments(options.config_file)
+    conf = config.load(args, prog="images-service-api")
+    log.setup(conf, config.PROJECT)
+    if options.metrics_port:
+        conf.set_override("port", options.metrics_port, "metrics")
+    return conf
+
+
+def _metrics_port(port: int | None, host: str) -> int | None:
+    """Return the port of ``[metrics]``, None where another process uses it.
+
+    Of several services with one configuration the first one uses it; the
+    others serve the API without metrics.
+    """
+    # A server that replaces another one gets its sockets.
+    if port is None or not _GIVEN_SOCKETS.isdisjoint(os.environ):
+        return port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        LOG.warning(
+            "Metrics are off: [metrics] port %s cannot be opened on %s: %s. "
+            "Set --metrics-port for each service of a machine.",
+            *(port, host, error.strerror),
+        )
+        return None
+    return port
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+@contextlib.contextmanager
+def _folder(prefix: str) -> Iterator[str]:
+    """Provide a temporary folder, which only the process that made it removes.
+
+    Workers leave this function, too, when they end.
+    """
+    folder, pid = tempfile.mkdtemp(prefix=prefix), os.getpid()
+    try:
+        yield folder
+    finally:
+        if os.getpid() == pid:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -112,7 +191,7 @@ def _demo(options: argparse.Namespace) -> Iterator[None]:
     """Point the options at a demonstration, and clear it away at the end."""
     from images_service.cmd import demo
 
-    with tempfile.TemporaryDirectory(prefix="images-service-demo-") as folder:
+    with _folder("images-service-demo-") as folder:
         options.config_file = [demo.prepare(folder)]
         print(demo.welcome(folder, options.host or "127.0.0.1", options.port))
         sys.stdout.flush()
@@ -123,6 +202,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status."""
     parser = _parser()
     options = parser.parse_args(argv)
+    # The files that the program creates hold the data of all projects.
+    os.umask(os.umask(0o077) | 0o027)
     if options.demo and options.config_file:
         parser.error("--demo takes no --config-file: it makes its own")
     try:

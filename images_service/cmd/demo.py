@@ -3,6 +3,7 @@
 
 import datetime
 from importlib import resources
+import json
 import os
 import shutil
 import sys
@@ -15,11 +16,6 @@ from images_service.store.sql import engine
 from images_service.store.sql.migrations import run
 from images_service.store.sql.store import SqlStore
 
-PROJECT_ID = "demo"
-TOKEN = f"alice:{PROJECT_ID}"
-
-_MANAGE = "images-service-manage"
-
 _CONFIGURATION = """\
 # A demonstration of images_service.
 [api]
@@ -27,6 +23,22 @@ auth_strategy = noauth2
 
 [database]
 connection = sqlite:///{folder}/images.sqlite
+"""
+_WELCOME = """\
+images_service is starting on {host}:{port} with a sample catalogue. Try:
+
+    curl -s -H 'X-Auth-Token: alice:demo' \
+http://{host}:{port}/v2.1/demo/images/detail
+
+The token is USER:PROJECT[:ROLES]; 'admin:demo' is an administrator's.
+Everything is in {folder} and goes away at the end. To load your own images
+into it, as Glance lists them ("GET /v2/images"):
+
+    {manage} --config-file {folder}/images_service.conf \\
+        image import FILE
+
+Edit {folder}/policy.json to see rules take effect.
+Stop it with Ctrl+C.
 """
 
 
@@ -44,33 +56,24 @@ def prepare(folder: str) -> str:
     run.sync(database)
     sample = resources.files("images_service.cmd").joinpath("demo.json")
     now = timeutils.utcnow()
-    with sample.open(encoding="utf-8") as stream:
-        images = [
-            glance.new_image(record, now - datetime.timedelta(hours=number))
-            for number, record in enumerate(glance.read(stream))
-        ]
+    images = [
+        glance.new_image(record, now - datetime.timedelta(hours=number))
+        for number, record in enumerate(
+            json.loads(sample.read_text("utf-8"))["images"]
+        )
+    ]
     SqlStore(database).add(images)
     database.dispose()
     return path
 
 
 def welcome(folder: str, host: str, port: int) -> str:
-    """Return what the demonstration says at its start."""
-    beside = os.path.join(os.path.dirname(sys.executable), _MANAGE)
-    manage = beside if os.path.exists(beside) else _MANAGE
-    url = f"http://{host}:{port}/v2.1/{PROJECT_ID}/images/detail"
-    return f"""\
-images_service is starting on {host}:{port} with a sample catalogue. Try:
-
-    curl -s -H 'X-Auth-Token: {TOKEN}' {url}
-
-The token is USER:PROJECT[:ROLES]; 'admin:{PROJECT_ID}' is an administrator's.
-Everything is in {folder} and goes away at the end. To load your own images
-into it, as Glance lists them ("GET /v2/images"):
-
-    {manage} --config-file {folder}/images_service.conf \\
-        image import FILE
-
-Edit {folder}/policy.json to see rules take effect.
-Stop it with Ctrl+C.
-"""
+    """Return what the demonstration prints when it starts."""
+    manage = "images-service-manage"
+    beside = os.path.join(os.path.dirname(sys.executable), manage)
+    return _WELCOME.format(
+        folder=folder,
+        host=host,
+        port=port,
+        manage=beside if os.path.exists(beside) else manage,
+    )

@@ -1,9 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""images-service-manage: what operators do beside serving."""
+"""images-service-manage: the operator's commands."""
 
 import argparse
+import collections
+from collections.abc import Mapping
 from collections.abc import Sequence
+import functools
 from importlib import metadata
+import json
+import logging
+import os
+import re
 import sys
 from typing import Any
 from typing import TYPE_CHECKING
@@ -11,22 +18,24 @@ from typing import TYPE_CHECKING
 from cliff import app
 from cliff import command
 from cliff import commandmanager
-from oslo_config import cfg
 
 from images_service import config
+from images_service import exception
+from images_service import startup
 
+# Commands import SQLAlchemy and alembic when they run, so that --help is fast.
 if TYPE_CHECKING:
     from images_service.store.sql.engine import Database
     from images_service.store.sql.store import SqlStore
 
 
 PROGRAM = "images-service-manage"
+_STORE = "images_service.store"
 
 
 class Manage(app.App):
     """The program; its commands are entry points."""
 
-    # Say what went wrong, in a line; with -v also what is being done.
     CONSOLE_MESSAGE_FORMAT = f"{PROGRAM}: %(message)s"
     DEFAULT_VERBOSE_LEVEL = 0
 
@@ -41,15 +50,10 @@ class Manage(app.App):
         )
 
     def build_option_parser(
-        self,
-        description: str | None,
-        version: str | None,
-        argparse_kwargs: dict[str, Any] | None = None,
+        self, *args: Any, **options: Any
     ) -> argparse.ArgumentParser:
-        """Add the options that say which configuration to read."""
-        parser = super().build_option_parser(
-            description, version, argparse_kwargs
-        )
+        """Add --config-file."""
+        parser = super().build_option_parser(*args, **options)
         parser.add_argument(
             "--config-file",
             action="append",
@@ -59,59 +63,113 @@ class Manage(app.App):
         )
         return parser
 
+    def configure_logging(self) -> None:
+        """Don't log errors of the store: commands report them."""
+        super().configure_logging()
+        for handler in logging.root.handlers:
+            handler.addFilter(lambda record: _STORE not in record.name)
+
     def initialize_app(self, argv: list[str]) -> None:
         """Read the configuration."""
         args = config.file_arguments(self.options.config_file)
         self.conf = config.load(args, prog=PROGRAM)
 
-    def open_database(self) -> "Database":
-        """Return the configured database.
-
-        :raises oslo_config.cfg.RequiredOptError: none is configured.
-        """
-        if not self.conf.database.connection:
-            group = cfg.OptGroup("database")
-            raise cfg.RequiredOptError("connection", group)
-        # Only commands that use a database wait for SQLAlchemy.
-        from images_service.store.sql import engine
-
-        return engine.Database(self.conf)
-
 
 class Command(command.Command):
-    """A command; its help is its docstring, its options, and examples."""
+    """A command; its help is its docstring, its arguments, and examples."""
 
     app: Manage
+    # Names -> options of argparse's add_argument; a command line can have one
+    # argument of those that are "exclusive" in the same word.
+    arguments: Mapping[str, Mapping[str, Any]] = {}
     # Command lines, without the program's name.
     examples: Sequence[str] = ()
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return a parser whose help keeps its lines."""
+        """Return a parser whose help keeps the line breaks of a text."""
         parser = super().get_parser(prog_name)
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
         lines = [f"  {PROGRAM} {example}" for example in self.examples]
-        # Two colons, for the documentation is made of it, too.
+        # The documentation shows the examples after "::" as code.
         parser.epilog = "\n".join(("examples::", "", *lines))
+        groups: dict[str, Any] = collections.defaultdict(
+            parser.add_mutually_exclusive_group
+        )
+        for names, options in self.arguments.items():
+            rest = dict(options)
+            group = rest.pop("exclusive", None)
+            target = groups[group] if group else parser
+            target.add_argument(*names.split(), **rest)
         return parser
+
+
+def whole_number(text: str) -> int:
+    """Return the value of an argument that is a whole number."""
+    if not re.fullmatch("[0-9]{1,18}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
 
 
 class DatabaseCommand(Command):
     """A command that works on the configured database."""
 
-    @property
-    def database(self) -> "Database":
-        """The database."""
-        return self.app.open_database()
+    # Whether the command fails without the tables of this release.
+    needs_tables = True
 
-    @property
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Run the command.
+
+        :raises startup.NotReady: the database is down, lacks its tables, or
+            refuses what the command does.
+        """
+        import sqlalchemy as sa
+
+        try:
+            return super().run(parsed_args)
+        except (
+            exception.StoreUnavailable,
+            sa.exc.SQLAlchemyError,
+        ) as error:
+            try:
+                startup.check_schema(self.database)
+            except startup.WrongSchema:
+                if self.needs_tables:
+                    raise
+            raise startup.NotReady(startup.reason(error)) from error
+
+    @functools.cached_property
+    def database(self) -> "Database":
+        """The configured database.
+
+        :raises startup.NotReady: none is configured, or its driver is missing.
+        """
+        from images_service.store.sql import engine
+
+        startup.check_connections(self.app.conf)
+        return engine.Database(self.app.conf, engine.COMMANDS)
+
+    @functools.cached_property
     def store(self) -> "SqlStore":
-        """The store on it."""
+        """The store in the database."""
         from images_service.store.sql.store import SqlStore
 
         return SqlStore(self.database)
 
 
+class OpenAPI(Command):
+    """Print the API as an OpenAPI 3.1 document, in JSON."""
+
+    examples = ("openapi",)
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        from images_service.api import openapi
+
+        print(json.dumps(openapi.document(), indent=2))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    # The files that the program creates hold the data of all projects.
+    os.umask(os.umask(0o077) | 0o027)
     return Manage().run(arguments or ["help"])

@@ -1,69 +1,96 @@
 # SPDX-License-Identifier: Apache-2.0
-"""images-service-manage policy …: what the policy files say."""
+"""images-service-manage policy …, and what oslo.policy's commands load."""
 
 import argparse
 from typing import Any
 
 from cliff import lister
+from oslo_config import cfg
+from oslo_policy import opts
+from oslo_policy import policy as oslo_policy
 
+from images_service import config
 from images_service import context
-from images_service import errors
+from images_service import exception
+from images_service import files
 from images_service import model
+from images_service.api import routes
 from images_service.cmd.manage import Command
 from images_service.cmd.manage import DatabaseCommand
 from images_service.policy import enforcer
+from images_service.policy import loader
 from images_service.policy import rules
-from images_service.policy.snapshot import Snapshot
+
+
+def enforcer_for_tools() -> oslo_policy.Enforcer:
+    """Return an enforcer that knows the rules and the policy file.
+
+    An entry point of oslo.policy's commands, in processes of their own. They
+    parse their command line into the process-wide configuration and read the
+    policy file's name from there.
+    """
+    tool: cfg.ConfigOpts = cfg.CONF
+    conf = config.load(config.file_arguments(tool.config_file))
+    opts.set_defaults(tool)
+    path = loader.main_file(conf)
+    if path is not None:
+        tool.set_override("policy_file", path, group="oslo_policy")
+    tool.set_override(
+        "policy_dirs", conf.oslo_policy.policy_dirs, group="oslo_policy"
+    )
+    found = oslo_policy.Enforcer(tool)
+    found.register_defaults(routes.list_rules())
+    return found
 
 
 class Check(Command):
-    """Tell whether a policy file can be taken, and what is wrong with it.
+    """Check a policy file as a service does that starts.
 
-    Without FILE, the configured files are checked, as a service does that
-    starts.
+    Without FILE, the configured files are checked. A condition that can never
+    pass is an error here; a service accepts it with a warning.
     """
 
     examples = ("policy check", "policy check /etc/images_service/policy.json")
+    arguments = {"file": {"metavar": "FILE", "nargs": "?"}}
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Add the file."""
-        parser = super().get_parser(prog_name)
-        parser.add_argument("file", metavar="FILE", nargs="?")
-        return parser
-
-    def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Check it; the exit status is 1 where it can't be taken."""
-        if parsed_args.file is None:
-            enforcer.Policy(self.app.conf)
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        conf, path = self.app.conf, parsed_args.file
+        if path is None:
+            snapshot = enforcer.Policy(conf, routes.list_rules()).value
         else:
-            Snapshot(self.app.conf, [parsed_args.file])
+            snapshot = enforcer.Snapshot(
+                conf, routes.list_rules(), {path: files.read(path)}
+            )
+            snapshot.log_warnings()
+        if snapshot.mistakes:
+            return 1
         print("The policy is good.")
+        return 0
 
 
 class List(Command, lister.Lister):
-    """List the rules: their defaults, what is in force, and where from."""
+    """List the rules: their defaults, what is in effect, and where from."""
 
     examples = ("policy list",)
 
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-        """Return the columns and a row for each rule."""
-        policy = enforcer.Policy(self.app.conf)
-        defaults = {rule.name: rule.check_str for rule in rules.list_rules()}
+        policy = enforcer.Policy(self.app.conf, routes.list_rules())
+        defaults = {rule.name: rule.check_str for rule in routes.list_rules()}
         return ("rule", "default", "in force", "from"), [
-            (name, defaults.get(name), text, source)
-            for name, (source, text) in policy.sources.items()
+            (rule.name, defaults.get(rule.name), rule.text, rule.source)
+            for rule in policy.value.rules.values()
         ]
 
 
 class Explain(DatabaseCommand):
-    """Tell why a rule allows a caller something, or doesn't.
+    """Tell why a rule allows a caller something, or does not.
 
-    Prints the rule, every condition that it is made of, and what becomes of
-    each. Without --image it is asked about an image of the caller's own
-    project of which nothing else is known. The exit status is 0 where the
-    rule allows it, else 1.
+    Prints the rule, and the result of every condition. Without --image the
+    target is an image of the caller's own project of which nothing else is
+    known; context_is_admin has no target. The exit status is 0 if the rule
+    allows it, else 1.
     """
 
     examples = (
@@ -71,32 +98,29 @@ class Explain(DatabaseCommand):
         "8a4ce6f2c1d34b4f8d59e9a4b5d0c7e1 --image "
         "0f1c9a52-6a3c-4d8e-9b7e-2d1a4c6e8f00",
     )
-
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Add the question."""
-        parser = super().get_parser(prog_name)
-        parser.add_argument(
-            "rule",
-            metavar="RULE",
-            help="as policy list has it; os_compute_api: may be left out",
-        )
-        parser.add_argument(
-            "--roles",
-            default="",
-            metavar="ROLE[,ROLE…]",
-            help="the caller's roles (default: none)",
-        )
-        parser.add_argument(
-            "--project", required=True, metavar="ID", help="the caller's"
-        )
-        parser.add_argument("--user", metavar="ID", help="the caller's")
-        parser.add_argument("--image", metavar="ID", help="the target")
-        return parser
+    arguments = {
+        "rule": {
+            "metavar": "RULE",
+            "help": "as policy list has it; os_compute_api: may be left out",
+        },
+        "--roles": {
+            "default": "",
+            "metavar": "ROLE[,ROLE…]",
+            "help": "the caller's roles (default: none)",
+        },
+        "--project": {
+            "required": True,
+            "metavar": "ID",
+            "help": "the caller's",
+        },
+        "--user": {"metavar": "ID", "help": "the caller's"},
+        "--image": {"metavar": "ID", "help": "the target"},
+    }
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
-        """Explain; return the exit status."""
-        policy = enforcer.Policy(self.app.conf)
-        rule = _known(policy, parsed_args.rule)
+        policy = enforcer.Policy(self.app.conf, routes.list_rules())
+        snapshot = policy.value
+        rule = _known(snapshot, parsed_args.rule)
         roles = [role.strip() for role in parsed_args.roles.split(",")]
         caller = context.RequestContext(
             user_id=parsed_args.user,
@@ -109,29 +133,33 @@ class Explain(DatabaseCommand):
             viewer = model.Viewer(parsed_args.project, policy.is_admin(caller))
             try:
                 image = self.store.get(parsed_args.image, viewer)
-            except errors.ImageNotFound:
-                raise errors.ImageNotFound(
+            except exception.ImageNotFound:
+                raise exception.ImageNotFound(
                     f"The caller sees no image {parsed_args.image}: the "
                     "answer is 404, before policy is asked."
                 ) from None
             target = enforcer.target_of(image)
-        explanation = policy.explain(rule, caller, target)
-        source, text = policy.sources[rule]
-        print(f'{rule}: "{text}"\n  from: {source}')
+        if rule.name == rules.CONTEXT_IS_ADMIN:
+            target = {}
+        explanation = snapshot.explain(rule.name, caller, target)
+        print(f'{rule.name}: "{rule.text}"\n  from: {rule.source}')
         values = (f"{name}={value}" for name, value in target.items())
         print(f"  target: {' '.join(values)}\n")
         print("\n".join(explanation.lines()))
+        if rule.name == rules.CONTEXT_IS_ADMIN and snapshot.holds_for_everyone:
+            print(f"\n{enforcer.EVERYONE}")
+            return 1
         return int(not explanation.passes)
 
 
-def _known(policy: enforcer.Policy, name: str) -> str:
-    """Return a rule's whole name.
+def _known(snapshot: enforcer.Snapshot, name: str) -> loader.Rule:
+    """Return a rule by its name, with or without ``os_compute_api:``.
 
     :raises ValueError: there is no such rule.
     """
     for known in (name, f"os_compute_api:{name}"):
-        if known in policy.sources:
-            return known
+        if known in snapshot.rules:
+            return snapshot.rules[known]
     raise ValueError(
-        f"there is no rule {name}; there are: {', '.join(policy.sources)}"
+        f"there is no rule {name}; there are: {', '.join(snapshot.rules)}"
     )

@@ -1,182 +1,184 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The server inside images-service-api: gunicorn, with threads."""
+"""The server inside images-service-api: gunicorn, with its ASGI worker."""
 
+import asyncio
 from collections.abc import Callable
-import contextlib
-import ctypes
+from collections.abc import Mapping
 import gc
-import logging
-import os
-import select
-import socket
-import struct
+from http import HTTPStatus
+import math
+import time
 from typing import Any
-from typing import TYPE_CHECKING
 
-from gunicorn import arbiter
 from gunicorn.app.base import BaseApplication
-from gunicorn.workers import gthread
+from gunicorn.asgi import protocol
+from gunicorn.workers import gasgi
+from oslo_context import context
 from oslo_log import log
 
-from images_service import metrics
-
-if TYPE_CHECKING:
-    from wsgiref.types import WSGIApplication
+from images_service import exception
+from images_service.cmd.asgi import Adapter
+from images_service.middleware import metrics
 
 LOG = log.getLogger(__name__)
 
-# How many more objects there must be before garbage is looked for; a page of a
-# thousand images makes eight thousand.
+# New objects after which Python collects garbage; a page of a thousand images
+# makes eight thousand, and none of them is garbage.
 _OBJECTS = 25_000
-# Of Linux; Python has no name for it.
-_SO_ATTACH_FILTER = 26
+# Seconds for a request's head, and for an idle connection. Proxies keep theirs
+# for 60, so that they close first.
+HEAD_SECONDS = 75
+# Seconds for a client to read an answer.
+ANSWER_SECONDS = 60
+# Seconds between two looks at the deadlines of a connection.
+_INTERVAL = 1
+
+_SETTINGS: Mapping[str, Any] = {
+    "worker_class": "asgi",
+    # The ones that are tested, whatever else is installed.
+    "asgi_loop": "uvloop",
+    "http_parser": "python",
+    "asgi_lifespan": "off",
+    "keepalive": HEAD_SECONDS,
+    "proc_name": "images-service-api",
+    # URLs and headers as long as Nova's own server takes them.
+    "limit_request_line": 16384,
+    "limit_request_field_size": 16384,
+    # No header of a client sets SCRIPT_NAME, PATH_INFO or the scheme;
+    # http_proxy_to_wsgi reads what a proxy sets.
+    "forwarder_headers": "",
+    "secure_scheme_headers": {},
+    "graceful_timeout": 30,
+    "control_socket_disable": True,
+    "child_exit": lambda _arbiter, worker: metrics.ended(worker.pid),
+}
 
 
-class Worker(gthread.ThreadWorker):  # type: ignore[misc]
-    """gunicorn's, which leaves no connection behind that clients have made.
+class Connection(protocol.ASGIProtocol):  # type: ignore[misc]
+    """gunicorn's connection, with deadlines and with faults in JSON."""
 
-    gunicorn's own leaves those that it has not accepted to the other workers;
-    where all of them end, they are reset.
-    """
+    _idle_since = _unread_since = math.inf
 
-    def set_accept_enabled(self, enabled: bool) -> None:
-        """Accept what is there before accepting no more."""
-        if not (enabled or self.alive):
-            for listener in self.sockets:
-                while select.select([listener], [], [], 0)[0]:
-                    self.accept(listener)
-        super().set_accept_enabled(enabled)
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Start to wait for the first request."""
+        super().connection_made(transport)
+        # So gunicorn calls pause_writing for each byte that is not read.
+        transport.set_write_buffer_limits(high=0)
+        self._arm_keepalive_timer()
+        self._look()
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        super().connection_lost(exc)
+        self._timer.cancel()
 
-class Arbiter(arbiter.Arbiter):  # type: ignore[misc]
-    """gunicorn's, after whose end nobody waits for an answer in vain."""
-
-    def spawn_worker(self) -> int:
-        """Start a worker, and end it where it is done.
-
-        By the way of an exception it would leave whatever this process was in
-        when it was forked, and clear away the files that the others use.
-        """
-        own = os.getpid()
+    def data_received(self, data: bytes) -> None:
+        """Read a part of a request."""
         try:
-            pid: int = super().spawn_worker()
-        except SystemExit as end:
-            if os.getpid() == own:
-                raise
-            logging.shutdown()
-            os._exit(end.code if isinstance(end.code, int) else 0)
-        return pid
+            super().data_received(data)
+        except ValueError:
+            # A number of more digits than Python converts, which gunicorn
+            # does not expect.
+            self._send_error_response(400, "Invalid request")
+            self._close_transport()
 
-    def stop(self, graceful: bool = True) -> None:
-        """Let nobody connect any more, then end the workers."""
-        for listener in self.LISTENERS:
-            _connect_no_more(listener.sock)
-        super().stop(graceful)
+    def pause_writing(self) -> None:
+        """Start to wait for the client to read its answer."""
+        super().pause_writing()
+        self._unread_since = time.monotonic()
 
+    def resume_writing(self) -> None:
+        """Wait no more: the client has read its answer."""
+        super().resume_writing()
+        self._unread_since = math.inf
 
-def _connect_no_more(listener: socket.socket) -> None:
-    """Drop packets that would make connections to a socket that listens.
+    def _arm_keepalive_timer(self) -> None:
+        self._idle_since = time.monotonic()
 
-    Else clients connect until the last worker has closed it, to be reset
-    then. These try again, and are refused.
-    """
-    # One instruction of the kernel's packet filter: "return 0", for nothing.
-    code = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
-    program = struct.pack("HL", 1, ctypes.addressof(code))
-    # Where that can't be had, the workers must end all the same.
-    with contextlib.suppress(OSError):
-        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+    def _cancel_keepalive_timer(self) -> None:
+        self._idle_since = math.inf
+
+    def _look(self) -> None:
+        """Close the connection at a deadline, or idle when the worker ends."""
+        self._timer = self.worker.loop.call_later(_INTERVAL, self._look)
+        now = time.monotonic()
+        idle_seconds = HEAD_SECONDS if self.worker.alive else _INTERVAL
+        if now - self._unread_since > ANSWER_SECONDS:
+            self.transport.abort()
+        elif now - self._idle_since > idle_seconds:
+            self._keepalive_timeout()
+
+    def _is_websocket_upgrade(self, _request: Any) -> bool:
+        return False
+
+    def _send_error_response(
+        self, status: int, message: str, _headers: Any = ()
+    ) -> None:
+        """Send the fault of a request that does not reach the application."""
+        phrase = HTTPStatus(status).phrase
+        headers, body = exception.fault(status, f"{phrase}: {message}")
+        request_id = context.generate_request_id()
+        headers += [
+            ("x-openstack-request-id", request_id),
+            ("x-compute-request-id", request_id),
+            ("Connection", "close"),
+        ]
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+        head = f"HTTP/1.1 {status} {phrase}\r\n{lines}\r\n"
+        self._safe_write(head.encode() + body)
 
 
 class Server(BaseApplication):  # type: ignore[misc]
-    """gunicorn around the application, which every worker shares.
+    """Runs gunicorn; its workers share the memory of the application.
 
-    :param remake: returns the application anew; called at each SIGHUP, when
-        workers with the new one take the place of those with the old one.
+    :param remake: creates the application again; each SIGHUP calls it, and
+        workers with the new one replace those with the old one.
     :param settings: gunicorn's, by name.
     """
 
     def __init__(
         self,
-        application: "WSGIApplication",
-        remake: Callable[[], "WSGIApplication"],
-        settings: dict[str, Any],
+        application: Adapter,
+        remake: Callable[[], Adapter],
+        **settings: Any,
     ) -> None:
         self._application = application
         self._remake = remake
-        self._settings = settings
+        self._settings = {**_SETTINGS, **settings}
         super().__init__()
 
     def load_config(self) -> None:
-        """Hand the settings over."""
+        """Pass the settings to gunicorn."""
         for name, value in self._settings.items():
             self.cfg.set(name, value)
 
     def run(self) -> None:
-        """Serve, until the process is told to end."""
-        _settle()
-        Arbiter(self).run()
+        """Serve until the process receives a signal to end."""
+        # The worker has no setting for these.
+        gasgi.ASGIProtocol = Connection
+        protocol._REASON_PHRASES.update(
+            {status.value: status.phrase for status in HTTPStatus}
+        )
+        _freeze()
+        super().run()
 
     def reload(self) -> None:
-        """Make the application anew, if that can be done."""
+        """Create the application again; keep the old one if that fails."""
         try:
             self._application = self._remake()
         except Exception as error:
-            # The one there is goes on.
             LOG.error("The service stays as it was: %s", error)
         else:
-            # What gunicorn has kept of the old one.
-            self.callable = None
-            _settle()
+            _freeze()
         super().reload()
 
-    def load(self) -> "WSGIApplication":
+    def wsgi(self) -> Adapter:
         """Return the application."""
         return self._application
 
 
-def _settle() -> None:
-    """Spare collections of garbage what is there now, and stays.
-
-    Nor need they look often at the many objects of a large page, none of which
-    is garbage.
-    """
+def _freeze() -> None:
+    """Exclude the present objects, which stay, from garbage collections."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(_OBJECTS)
-
-
-def serve(
-    application: "WSGIApplication",
-    remake: Callable[[], "WSGIApplication"],
-    bind: str,
-    workers: int,
-    threads: int,
-) -> None:
-    """Serve an application until the process is told to end.
-
-    :param remake: returns the application anew, when the server is told to
-        reload.
-    :param bind: address and port to listen on, ``ADDRESS:PORT``; an address of
-        IPv6 is in brackets.
-    :param workers: processes.
-    :param threads: of each process.
-    """
-    Server(
-        application,
-        remake,
-        {
-            "bind": bind,
-            "workers": workers,
-            "threads": threads,
-            "worker_class": Worker,
-            "keepalive": 75,
-            "proc_name": "images-service-api",
-            # URLs and headers as long as Nova's own server takes them.
-            "limit_request_line": 16384,
-            "limit_request_field_size": 16384,
-            "graceful_timeout": 30,
-            "control_socket_disable": True,
-            "child_exit": lambda _arbiter, worker: metrics.ended(worker.pid),
-        },
-    ).run()

@@ -1,75 +1,147 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counts requests; a filter that is there only where metrics are on."""
+"""Counts requests, connections and edits of the policy for Prometheus.
+
+The client library decides when it is imported whether the processes of a
+server count together, so it is imported only where ``[metrics] port`` is set,
+and by then ``PROMETHEUS_MULTIPROC_DIR`` must be set.
+"""
 
 from collections.abc import Iterable
 from collections.abc import Mapping
 import os
 import time
 from typing import Any
-from typing import TYPE_CHECKING
+from wsgiref import types as wsgi
 
 from oslo_log import log
 
-from images_service import metrics
 from images_service.context import ACTION
-from images_service.middleware.standard import CONF
-from images_service.middleware.standard import Filter
-from images_service.middleware.standard import POLICY
-from images_service.middleware.standard import STORE
-
-if TYPE_CHECKING:
-    from wsgiref.types import StartResponse
-    from wsgiref.types import WSGIApplication
-    from wsgiref.types import WSGIEnvironment
+from images_service.middleware import pipeline
+from images_service.policy import enforcer
+from images_service.store import base
 
 LOG = log.getLogger(__name__)
 
-# What was asked where it is no action of the API, or none that was got to.
+# The variable of the folder in which the processes of a server count together.
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+# The action of a request that reaches none of ROUTES.
 _OTHER = "other"
+# Seconds; an answer of the service takes a millisecond, of a large page 20.
+_BUCKETS = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0),
+)
 
 
-class Counted:
-    """Counts each request and how long its answer took.
-
-    :param counts: where they are counted.
-    """
-
-    def __init__(
-        self, application: "WSGIApplication", counts: metrics.Metrics
-    ) -> None:
-        self._application = application
-        self._counts = counts
-
-    def __call__(
-        self, environ: "WSGIEnvironment", start_response: "StartResponse"
-    ) -> Iterable[bytes]:
-        """Pass the request on and count it."""
-        start = time.perf_counter()
-        answered = ""
-
-        def note(status: str, *args: Any) -> Any:
-            nonlocal answered
-            answered = status
-            return start_response(status, *args)
-
-        body = self._application(environ, note)
-        self._counts.answered(
-            environ.get(ACTION, _OTHER),
-            answered.partition(" ")[0],
-            time.perf_counter() - start,
-        )
-        return body
-
-
-def filter_factory(global_conf: Mapping[str, Any], **_local: str) -> Filter:
-    """Return the filter, for PasteDeploy."""
-    if global_conf[CONF].metrics.port is None:
+def filter_factory(
+    global_conf: Mapping[str, Any], **_local: str
+) -> pipeline.Filter:
+    """Return the filter, for PasteDeploy; none where metrics are off."""
+    if global_conf[pipeline.CONF].metrics.port is None:
         return lambda app: app
-    if metrics.FOLDER not in os.environ:
+    if FOLDER not in os.environ:
         LOG.warning(
             "[metrics] port is set, but %s is not: what this process counts "
             "stays in it",
-            metrics.FOLDER,
+            FOLDER,
         )
-    counts = metrics.Metrics(global_conf[STORE], global_conf[POLICY])
-    return lambda app: Counted(app, counts)
+    return lambda app: Metrics(
+        app, global_conf[pipeline.STORE], global_conf[pipeline.POLICY]
+    )
+
+
+class Metrics:
+    """Counts each request, and how long its answer takes.
+
+    :param store: its connections are counted.
+    :param policy: its edits are counted.
+    """
+
+    def __init__(
+        self,
+        application: wsgi.WSGIApplication,
+        store: base.ImageStore,
+        policy: enforcer.Policy,
+    ) -> None:
+        import prometheus_client
+
+        self._application = application
+        self._store = store
+        self.registry = prometheus_client.CollectorRegistry()
+        self._requests = prometheus_client.Counter(
+            "images_service_requests",
+            "Requests that were answered.",
+            ("action", "status"),
+            registry=self.registry,
+        )
+        self._seconds = prometheus_client.Histogram(
+            "images_service_request_seconds",
+            "Time from a request's head to its answer's.",
+            ("action",),
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self._connections = prometheus_client.Gauge(
+            "images_service_database_connections",
+            "Connections to the database, after the last answer.",
+            ("state",),
+            multiprocess_mode="livesum",
+            registry=self.registry,
+        )
+        reloads = prometheus_client.Counter(
+            "images_service_policy_reloads",
+            "Edits of the policy files that a worker took or refused.",
+            ("result",),
+            registry=self.registry,
+        )
+        policy.tell_of_edits(
+            lambda taken: reloads.labels("taken" if taken else "refused").inc()
+        )
+
+    def __call__(
+        self,
+        environ: wsgi.WSGIEnvironment,
+        start_response: wsgi.StartResponse,
+    ) -> Iterable[bytes]:
+        """Pass the request on and count it."""
+        start = time.perf_counter()
+        status, headers, body = pipeline.answer_of(self._application, environ)
+        self.answered(
+            environ.get(ACTION, _OTHER),
+            status[:3],
+            time.perf_counter() - start,
+        )
+        start_response(status, headers)
+        return body
+
+    def answered(self, action: str, status: str, seconds: float) -> None:
+        """Count a request.
+
+        :param action: of a row of ROUTES, or ``other``.
+        """
+        self._requests.labels(action, status).inc()
+        self._seconds.labels(action).observe(seconds)
+        used, idle = self._store.connection_counts()
+        self._connections.labels("used").set(used)
+        self._connections.labels("idle").set(idle)
+
+
+def application() -> wsgi.WSGIApplication:
+    """Return an application that tells Prometheus what all processes count.
+
+    :raises ValueError: ``PROMETHEUS_MULTIPROC_DIR`` names no folder.
+    """
+    import prometheus_client
+    from prometheus_client import multiprocess
+
+    registry = prometheus_client.CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return prometheus_client.make_wsgi_app(registry)
+
+
+def ended(pid: int) -> None:
+    """Take the connections of a process that has ended out of the count."""
+    if FOLDER in os.environ:
+        from prometheus_client import multiprocess
+
+        multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]

@@ -1,137 +1,233 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one class that is asked whether an action is allowed."""
+"""Decides whether a caller may do something."""
 
-from collections.abc import Callable
 from collections.abc import Mapping
-import functools
+from collections.abc import Sequence
 from typing import Any
 
 from oslo_config import cfg
+from oslo_log import log
+from oslo_policy import policy
 
-from images_service import config
-from images_service import context
 from images_service import model
-from images_service.policy import explanation
-from images_service.policy import files
+from images_service.context import RequestContext
+from images_service.files import Reloadable
+from images_service.guard import Guard
+from images_service.policy import expressions
+from images_service.policy import loader
+from images_service.policy import mistakes
+from images_service.policy import remote
 from images_service.policy import rules
-from images_service.policy.snapshot import Snapshot
-from images_service.watched import FileError
-from images_service.watched import Watched
 
-_NAMED = frozenset(
-    {
-        cfg.Locations.user,
-        cfg.Locations.command_line,
-        cfg.Locations.environment,
-        cfg.Locations.set_override,
-    }
+LOG = log.getLogger(__name__)
+
+EVERYONE = (
+    f"{rules.CONTEXT_IS_ADMIN} holds for every caller, so it makes no caller "
+    "an administrator. Name a role in it."
 )
+# Decisions that are kept; then all of them are dropped.
+_DECISIONS = 10_000
+_MISSING = object()
 
 
-class Policy:
-    """Answers by the rules of the policy files, else by their defaults.
+class Snapshot:
+    """The rules at one moment, and the decisions that they led to.
 
-    An edit is in force within two seconds; see ``watched.Watched``.
+    No decision mixes rules from before and after an edit.
 
-    :param conf: its ``[oslo_policy]`` group names the files.
-    :raises FileError: a file that is named isn't there, or one of the files
-        can't be taken.
+    :param contents: of the policy files by path; later files win.
+    :raises FileError: a file cannot be used.
     """
 
-    def __init__(self, conf: cfg.ConfigOpts) -> None:
-        self._conf = conf
-        # A file that was there at the start is the one, also while it is not
-        # there: another one must not take its place and open what it closes.
-        self._main = main_file(conf, required=True)
-        load = functools.partial(Snapshot, conf)
-        self._rules = Watched("Policy", self._paths, load)
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        defaults: Sequence[policy.RuleDefault],
+        contents: Mapping[str, bytes],
+        guard: Guard | None = None,
+    ) -> None:
+        guard = guard or Guard(conf.oslo_policy.remote_timeout)
+        self._enforcer = policy.Enforcer(conf, use_conf=False)
+        self._enforcer.suppress_default_change_warnings = True
+        self._enforcer.register_defaults(defaults)
+        self.rules = loader.load(defaults, contents)
+        checks = loader.parse(self.rules, defaults, self._enforcer)
+        self.mistakes = [
+            str(self.rules[name].error(f": {problem}"))
+            for name, problem in mistakes.never_passing(checks, defaults)
+        ]
+        self.holds_for_everyone = mistakes.holds_for_everyone(
+            checks, self._enforcer
+        )
+        self.warnings = [EVERYONE] * self.holds_for_everyone + self.mistakes
+        guarded = {
+            name: remote.guarded(check, guard)
+            for name, check in checks.items()
+        }
+        self._enforcer.set_rules(policy.Rules(guarded), use_conf=False)
+        self._attributes = {
+            name: expressions.attributes(checks, reached)
+            for name, reached in expressions.reach(checks).items()
+        }
+        self._decisions: dict[Any, bool] = {}
+
+    def log_warnings(self) -> None:
+        """Log the warnings."""
+        for warning in self.warnings:
+            LOG.warning("%s", warning)
+
+    def lost_rules(self, new: "Snapshot") -> bool:
+        """Tell whether rules of files are missing from a new snapshot."""
+        old, kept = (
+            {name for name, rule in snapshot.rules.items() if rule.line}
+            for snapshot in (self, new)
+        )
+        return not old <= kept
 
     def allows(
-        self,
-        rule: str,
-        caller: context.RequestContext,
-        target: Mapping[str, Any],
+        self, rule: str, caller: RequestContext, target: Mapping[str, Any]
     ) -> bool:
-        """Tell whether the caller may do what a rule is about."""
-        return self._rules.value.allows(rule, caller, target)
+        """Tell whether a rule allows a caller something.
 
-    def is_admin(self, caller: context.RequestContext) -> bool:
-        """Tell whether the caller sees the images of every project.
+        Decisions are kept, unless other services take part in them.
 
-        A rule that holds for everybody tells administrators from nobody, and
-        is most likely a mistake: what is private stays so.
+        :raises PolicyUnavailable: the rule asks a remote service, and
+            that gives no answer.
         """
-        snapshot = self._rules.value
-        return not snapshot.everybody_is_admin and snapshot.allows(
-            rules.CONTEXT_IS_ADMIN, caller, {"project_id": caller.project_id}
+        attributes = self._attributes[rule]
+        if attributes is None:
+            return self._decide(rule, caller, target)
+        question = (
+            rule,
+            caller.user_id,
+            caller.project_id,
+            caller.domain_id,
+            caller.user_domain_id,
+            caller.project_domain_id,
+            caller.system_scope,
+            caller.is_admin_project,
+            tuple(caller.roles),
+            caller.service_user_id,
+            caller.service_project_id,
+            caller.service_user_domain_id,
+            caller.service_project_domain_id,
+            tuple(caller.service_roles),
+            *[target.get(name, _MISSING) for name in attributes],
+        )
+        answer = self._decisions.get(question)
+        if answer is None:
+            answer = self._decide(rule, caller, target)
+            if len(self._decisions) >= _DECISIONS:
+                self._decisions.clear()
+            self._decisions[question] = answer
+        return answer
+
+    def _decide(
+        self, rule: str, caller: RequestContext, target: Mapping[str, Any]
+    ) -> bool:
+        return bool(
+            self._enforcer.authorize(
+                rule, dict(target), remote.Credentials(caller)
+            )
         )
 
     def explain(
-        self,
-        rule: str,
-        caller: context.RequestContext,
-        target: Mapping[str, Any],
-    ) -> explanation.Explanation:
-        """Tell why the caller may do what a rule is about, or may not."""
-        return self._rules.value.explain(rule, caller, target)
+        self, rule: str, caller: RequestContext, target: Mapping[str, Any]
+    ) -> expressions.Explanation:
+        """Tell why a rule allows a caller something, or does not."""
+        values = caller.to_policy_values()
 
-    @property
-    def everybody_is_admin(self) -> bool:
-        """Whether the rule for administrators holds for everybody."""
-        return self._rules.value.everybody_is_admin
+        def ask(condition: expressions.AnyCheck) -> tuple[bool, str]:
+            try:
+                # AndCheck passes the arguments that a plug-in's check takes.
+                passes = policy.AndCheck([condition])(
+                    dict(target), values, self._enforcer, rule
+                )
+            except Exception as error:
+                return False, _reason(error)
+            return passes, _note(condition, target)
 
-    @property
-    def sources(self) -> Mapping[str, tuple[str, str]]:
-        """The rules in force: name -> (file or ``default``, text)."""
-        return self._rules.value.sources
-
-    @property
-    def problem(self) -> str | None:
-        """Why the files as they are now are not in force, None if they are."""
-        return self._rules.problem
-
-    def tell_of_edits(self, told: Callable[[bool], object]) -> None:
-        """Have a function called at each edit: whether it was taken."""
-        self._rules.tell(told)
-
-    def _paths(self) -> list[str]:
-        """Return the policy files, of which later ones win."""
-        paths = [self._main or main_file(self._conf, required=False)]
-        for name in self._conf.oslo_policy.policy_dirs:
-            folder = self._conf.find_file(name)
-            if folder is not None:
-                paths += files.in_folder(folder)
-        return [path for path in paths if path is not None]
-
-
-def main_file(conf: cfg.ConfigOpts, *, required: bool) -> str | None:
-    """Return the path of the policy file, None where there is none.
-
-    :param required: refuse a name that is no file's, and two files.
-    :raises FileError: it is refused.
-    """
-    name: str = conf.oslo_policy.policy_file
-    location = conf.get_location("policy_file", "oslo_policy")
-    if location is not None and location.location in _NAMED:
-        path = config.find_file(conf, name)
-        if path is None and required:
-            raise FileError(name, None, "there is no such file")
-        return path or name
-    own = {
-        suffix: conf.find_file(f"policy.{suffix}")
-        for suffix in ("json", "yaml")
-    }
-    if required and all(own.values()):
-        raise FileError(
-            f"{own['json']}, {own['yaml']}",
-            None,
-            "both are there; name one in [oslo_policy] policy_file",
+        checks = self._enforcer.rules
+        found = expressions.explain(
+            policy.RuleCheck("rule", rule), checks, ask
         )
-    return own["json"] or own["yaml"] or config.find_file(conf, name)
+        # A request's decision depends on the token's scope as well, and ends
+        # at a condition that cannot be evaluated.
+        note = ""
+        try:
+            passes = self._decide(rule, caller, target)
+        except Exception as error:
+            passes, note = False, _reason(error)
+        return found._replace(passes=passes, note=note)
+
+
+def _note(condition: expressions.AnyCheck, target: Mapping[str, Any]) -> str:
+    """Return why a condition never passes, or what it compares with."""
+    text = str(condition)
+    problem = mistakes.never_passes(condition, target)
+    if problem or "%(" not in text:
+        return problem
+    try:
+        return f"here {text % target}"
+    except (TypeError, ValueError):
+        # A plug-in's condition.
+        return ""
+
+
+def _reason(error: Exception) -> str:
+    """Return why a condition cannot be evaluated."""
+    cause = error.__cause__ or error
+    return f"{type(cause).__name__}: {cause}"
+
+
+class Policy(Reloadable[Snapshot]):
+    """Decides by the rules of the policy files, else by their defaults.
+
+    :param defaults: the rules that the service asks.
+    :raises FileError: a named file does not exist, or a file cannot be used.
+    """
+
+    def __init__(
+        self, conf: cfg.ConfigOpts, defaults: Sequence[policy.RuleDefault]
+    ) -> None:
+        # A file that exists at start stays the policy file, also while it is
+        # missing: another file must not replace it and allow more.
+        main = loader.main_file(conf)
+        guard = Guard(conf.oslo_policy.remote_timeout)
+        super().__init__(
+            "Policy",
+            lambda: loader.paths(conf, main),
+            lambda contents: Snapshot(conf, defaults, contents, guard),
+            Snapshot.lost_rules,
+            Snapshot.log_warnings,
+        )
+
+    def allows(
+        self, rule: str, caller: RequestContext, target: Mapping[str, Any]
+    ) -> bool:
+        """Tell whether a rule allows a caller something.
+
+        :raises PolicyUnavailable: as ``Snapshot.allows`` does.
+        """
+        return self.value.allows(rule, caller, target)
+
+    def is_admin(self, caller: RequestContext) -> bool:
+        """Tell whether the caller sees the images of every project.
+
+        A rule that holds for everyone is probably a mistake, so it makes no
+        caller an administrator. The rule has no target: with the caller's own
+        project as target, ``project_id:%(project_id)s`` would always hold.
+
+        :raises PolicyUnavailable: as ``Snapshot.allows`` does.
+        """
+        snapshot = self.value
+        return not snapshot.holds_for_everyone and snapshot.allows(
+            rules.CONTEXT_IS_ADMIN, caller, {}
+        )
 
 
 def target_of(image: model.Image) -> dict[str, Any]:
-    """Return what a rule can ask of an image."""
+    """Return the attributes of an image that rules can use."""
     return {
         "project_id": image.owner,
         "visibility": image.visibility,

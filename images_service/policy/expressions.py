@@ -1,34 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a rule is made of: conditions, joined by and, or, not.
+"""The conditions of rules, and how and, or, not join them.
 
-oslo.policy parses a rule into a tree of checks. Its leaves are conditions,
-such as ``role:member``; ``rule:NAME`` is one that stands for another rule.
+oslo.policy parses a rule into a tree of checks. The leaves are conditions,
+such as ``role:member``; ``rule:NAME`` stands for another rule.
 """
 
+from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+import graphlib
 import re
+from typing import NamedTuple
 from typing import TYPE_CHECKING
+from typing import TypeAlias
 
 from oslo_policy import policy
 
 if TYPE_CHECKING:
     from oslo_policy._checks import BaseCheck
 
-# Rules that refer to each other in a row; people write three or four.
-_DEEPEST = 100
+AnyCheck: TypeAlias = "BaseCheck"
+Checks: TypeAlias = Mapping[str, AnyCheck]
+
+# Rules that one rule may refer to; people write three or four.
+_MOST = 100
 _ATTRIBUTE = re.compile(r"%\(([^)]*)\)")
 
 
-def parts(check: "BaseCheck") -> Sequence["BaseCheck"]:
-    """Return the checks that a check joins, none where it is a condition."""
+def parts(check: AnyCheck) -> Sequence[AnyCheck]:
+    """Return the checks that a check joins, none if it is a condition."""
     if isinstance(check, policy.AndCheck | policy.OrCheck):
         return check.rules
     return [check.rule] if isinstance(check, policy.NotCheck) else []
 
 
-def conditions(check: "BaseCheck") -> Iterator["BaseCheck"]:
+def conditions(check: AnyCheck) -> Iterator[AnyCheck]:
     """Yield the conditions of a check."""
     joined = parts(check)
     for part in joined:
@@ -37,7 +45,30 @@ def conditions(check: "BaseCheck") -> Iterator["BaseCheck"]:
         yield check
 
 
-def references(check: "BaseCheck") -> list[str]:
+def rebuilt(
+    check: AnyCheck, change: Callable[[AnyCheck], AnyCheck]
+) -> AnyCheck:
+    """Return a check with each of its conditions changed."""
+    changed = [rebuilt(part, change) for part in parts(check)]
+    if isinstance(check, policy.AndCheck | policy.OrCheck):
+        return type(check)(changed)
+    if isinstance(check, policy.NotCheck):
+        # Its type forbids what oslo.policy's own parser puts there.
+        return policy.NotCheck(changed[0])  # type: ignore[arg-type]
+    return change(check)
+
+
+def is_own(condition: AnyCheck) -> bool:
+    """Tell whether oslo.policy evaluates a condition without a service."""
+    return type(condition).__module__ == policy.Check.__module__
+
+
+def looks_at(condition: AnyCheck) -> list[str]:
+    """Return the attributes of a target that a condition reads."""
+    return _ATTRIBUTE.findall(str(condition))
+
+
+def references(check: AnyCheck) -> list[str]:
     """Return the names of the rules that a check refers to."""
     return [
         condition.match
@@ -46,67 +77,82 @@ def references(check: "BaseCheck") -> list[str]:
     ]
 
 
-def cycle(rules: Mapping[str, "BaseCheck"]) -> list[str]:
-    """Return names of rules of which each refers to the next.
+def reach(checks: Checks) -> dict[str, list[str]]:
+    """Return for each rule its name and those of all that it refers to.
 
-    The last one is the first one again; none where no rule refers to itself,
-    in however many steps.
-
-    :raises RecursionError: rules refer to rules deeper than can be followed
-        when they are asked.
+    :raises graphlib.CycleError: a rule refers to itself. The last argument has
+        the names, each of which refers to the next one.
+    :raises RecursionError: a rule refers to too many; the argument names it.
     """
-    done: set[str] = set()
-
-    def walk(way: list[str]) -> list[str]:
-        name = way[-1]
-        if name in way[:-1]:
-            return way[way.index(name) :]
-        if len(way) > _DEEPEST:
-            raise RecursionError
-        if name not in done and name in rules:
-            for reference in references(rules[name]):
-                found = walk([*way, reference])
-                if found:
-                    return found
-        done.add(name)
-        return []
-
-    return next((way for name in rules if (way := walk([name]))), [])
+    sorter: graphlib.TopologicalSorter[str] = graphlib.TopologicalSorter()
+    for name, check in checks.items():
+        sorter.add(name)
+        for reference in references(check):
+            sorter.add(reference, name)
+    found: dict[str, list[str]] = {}
+    for name in reversed([*sorter.static_order()]):
+        names = {n for each in references(checks[name]) for n in found[each]}
+        if len(names) > _MOST:
+            raise RecursionError(name)
+        found[name] = [name, *sorted(names)]
+    return found
 
 
-def expanded(
-    rules: Mapping[str, "BaseCheck"], name: str
-) -> Iterator["BaseCheck"]:
-    """Yield the conditions of a rule and of those that it refers to.
+def attributes(checks: Checks, names: Iterable[str]) -> tuple[str, ...] | None:
+    """Return the attributes of a target that some rules read.
 
-    :param rules: all of those that are referred to.
+    None if the result depends on more than rules, target and caller: on a
+    remote service or a plug-in.
     """
-    names = [name]
-    for known in names:
-        for condition in conditions(rules[known]):
-            if not isinstance(condition, policy.RuleCheck):
-                yield condition
-            elif condition.match not in names:
-                names.append(condition.match)
-
-
-def attributes(
-    rules: Mapping[str, "BaseCheck"], name: str
-) -> tuple[str, ...] | None:
-    """Return which attributes of a target a rule looks at.
-
-    None where its answer depends on more than rules, target and caller: on a
-    remote service, or on a check that a plug-in brings.
-    """
-    # The classes of oslo.policy's own conditions, which it doesn't export.
-    known = {
-        type(policy.RuleDefault("", text).check)
-        for text in ("@", "!", "role:member", "user_id:x")
-    }
     found: set[str] = set()
-    for condition in expanded(rules, name):
-        if type(condition) not in known:
-            return None
-        if isinstance(condition, policy.Check):
-            found.update(_ATTRIBUTE.findall(condition.match))
+    for name in names:
+        for condition in conditions(checks[name]):
+            if not is_own(condition):
+                return None
+            found.update(looks_at(condition))
     return tuple(sorted(found))
+
+
+class Explanation(NamedTuple):
+    """The result of a check, and of those that it joins or refers to."""
+
+    text: str
+    passes: bool
+    note: str = ""
+    parts: Sequence["Explanation"] = ()
+
+    def lines(self) -> list[str]:
+        """Return a line for the check, and one for each part."""
+        verdict = "passes" if self.passes else "fails "
+        note = f"  ({self.note})" if self.note else ""
+        below = [line for part in self.parts for line in part.lines()]
+        return [
+            f"{verdict}  {self.text}{note}",
+            *[f"  {line}" for line in below],
+        ]
+
+
+def explain(
+    check: AnyCheck,
+    checks: Checks,
+    ask: Callable[[AnyCheck], tuple[bool, str]],
+) -> Explanation:
+    """Evaluate all conditions of a check, whether or not they still matter.
+
+    :param ask: returns whether a condition passes, and a note.
+    """
+    below = parts(check)
+    if isinstance(check, policy.RuleCheck):
+        below = [checks[check.match]]
+    found = [explain(part, checks, ask) for part in below]
+    results = [part.passes for part in found]
+    match check:
+        case policy.RuleCheck():
+            return Explanation(str(check), results[0], "", found)
+        case policy.AndCheck():
+            return Explanation("and", all(results), "", found)
+        case policy.OrCheck():
+            return Explanation("or", any(results), "", found)
+        case policy.NotCheck():
+            return Explanation("not", not results[0], "", found)
+    return Explanation(str(check), *ask(check))

@@ -1,70 +1,127 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The interface that the API speaks to.  It knows no SQL and no HTTP."""
+"""The interface of stores, without SQL and HTTP.
+
+A change is optimistic: an action reads an image, decides what becomes of it,
+and writes on the condition that the image is still the same.  Where another
+change came first, the whole action runs again.
+"""
 
 import abc
-from collections.abc import Iterable
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
+import contextvars
+import dataclasses
+import random
+import time
+from typing import TypeVar
 
-from images_service import errors
+from images_service import exception
 from images_service import model
+
+R = TypeVar("R")
+
+# Seconds for all runs of an action, and for all that these ask the store.
+TIME_LIMIT = 4.0
+# The longest pause before an action is run again, in seconds.
+_PAUSE = 0.02
+# When the action that runs has begun.
+_BEGUN: contextvars.ContextVar[float | None] = contextvars.ContextVar(
+    "begun", default=None
+)
+
+
+class Changed(Exception):
+    """An image has changed since an action read it."""
+
+
+def begun() -> float:
+    """Return when this action has begun; outside of actions, the time now."""
+    start = _BEGUN.get()
+    return time.monotonic() if start is None else start
+
+
+def retried(act: Callable[[], R]) -> R:
+    """Run an action, again if it raises ``Changed``; return its result.
+
+    All its runs share one time limit.
+
+    :raises StoreUnavailable: other changes come first for too long.
+    """
+    begin = time.monotonic()
+    token = _BEGUN.set(begin)
+    try:
+        while True:
+            start = time.monotonic()
+            try:
+                return act()
+            except Changed as error:
+                now = time.monotonic()
+                # The next run may wait for a lock as long as this one did.
+                if now + (now - start) > begin + TIME_LIMIT:
+                    raise exception.StoreUnavailable from error
+            # Random, so that one of several writers comes first.
+            time.sleep(random.uniform(0, _PAUSE))  # noqa: S311  # nosec B311
+    finally:
+        _BEGUN.reset(token)
 
 
 class ImageStore(abc.ABC):
-    """Images, their metadata and whom they are shared with.
+    """Images, their metadata and their shares.
 
-    Every method may raise ``errors.StoreUnavailable``.  A method that takes a
-    viewer never lets that viewer learn of an image that it must not see.
+    Every method may raise ``StoreUnavailable``.  Methods that take a
+    viewer hide images that the viewer may not see.
     """
 
     @abc.abstractmethod
     def get(self, image_id: str, viewer: model.Viewer) -> model.Image:
-        """Return one image that isn't deleted.
+        """Return one image that is not deleted.
 
-        :param image_id: a UUID in any letter case; anything else is an id
-            that no image has.
-        :raises errors.ImageNotFound: there is none, or it isn't visible.
+        :param image_id: any text; a UUID in any letter case finds an image.
+        :raises ImageNotFound: there is none, or it is not visible.
         """
 
     @abc.abstractmethod
-    def page(self, query: model.ListQuery, viewer: model.Viewer) -> model.Page:
+    def page(
+        self, query: model.ListQuery, viewer: model.Viewer
+    ) -> model.Page[model.Image]:
         """Return a page of images, newest first, then by id, descending.
 
-        :raises errors.MarkerNotFound: the marker is unknown or not visible.
+        :raises MarkerNotFound: the marker is unknown or not visible.
+        """
+
+    @abc.abstractmethod
+    def index(
+        self, query: model.ListQuery, viewer: model.Viewer
+    ) -> model.Page[model.Summary]:
+        """Return a page of ids and names.
+
+        :raises MarkerNotFound: the marker is unknown or not visible.
         """
 
     @abc.abstractmethod
     def change_metadata(
-        self,
-        image_id: str,
-        change: model.MetadataChange,
-        quota: int,
-        generation: int | None = None,
+        self, image: model.Image, items: Mapping[str, str]
     ) -> model.Image:
-        """Change an image's metadata and return the image after it.
+        """Replace an image's metadata and return the image after it.
 
-        All or nothing, and as if no other change happened meanwhile.
-
-        :param quota: the most items that may be there after the change.
-        :param generation: change only if the image still has this one.
-        :raises errors.ImageNotFound: the image is gone.
-        :raises errors.MetadataKeyNotFound: the key to remove isn't there.
-        :raises errors.PreconditionFailed: it has another generation.
-        :raises errors.QuotaExceeded: there would be too many items.
+        :param image: as the action read it.
+        :raises Changed: it has changed since.
         """
 
     @abc.abstractmethod
-    def delete(self, image_id: str, generation: int | None = None) -> None:
-        """Mark an image as deleted.  Exactly one of several callers succeeds.
+    def delete(self, image: model.Image) -> None:
+        """Mark an image as deleted.
 
-        :param generation: delete only if the image still has this one.
-        :raises errors.ImageNotFound: the image is gone.
-        :raises errors.PreconditionFailed: it has another generation.
+        :param image: as the action read it.
+        :raises Changed: it has changed since.
         """
 
     @abc.abstractmethod
     def add(
         self, images: Sequence[model.NewImage], *, replace: bool = False
-    ) -> Sequence[errors.Error | None]:
+    ) -> Sequence[exception.Error | None]:
         """Store images, each wholly or not at all.
 
         :param replace: replace images that exist; else they are refused.
@@ -73,17 +130,22 @@ class ImageStore(abc.ABC):
 
     @abc.abstractmethod
     def ping(self) -> None:
-        """Do nothing, where images can be read.
+        """Check that images can be read.
 
-        :raises errors.StoreUnavailable: they can't.
+        :raises StoreUnavailable: they can't.
         """
 
     @abc.abstractmethod
     def connection_counts(self) -> tuple[int, int]:
         """Return how many connections are in use, and how many are idle."""
 
-    @abc.abstractmethod
     def iterate(
         self, query: model.ListQuery, viewer: model.Viewer
-    ) -> Iterable[model.Image]:
-        """Yield every image of a listing, ``query.limit`` a database page."""
+    ) -> Iterator[model.Image]:
+        """Yield all images of a list, ``query.limit`` from each page."""
+        while True:
+            page = self.page(query, viewer)
+            yield from page.images
+            if not page.more:
+                return
+            query = dataclasses.replace(query, marker=page.next)

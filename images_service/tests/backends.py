@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Databases to test on: SQLite, and servers where they are to be had.
+"""Databases to test on: SQLite, and servers that answer on 127.0.0.1.
 
 ``tools/test-setup.sh`` makes the user; each test class makes databases of its
-own.  A server that can't be reached skips the tests that need it.
+own.  A server that can't be reached skips the tests that need it; these carry
+the server's name, so that ``.ci/run`` can run them alone.
 """
 
 import contextlib
@@ -13,6 +14,8 @@ import tempfile
 import unittest
 
 import sqlalchemy as sa
+
+from images_service.tests import base
 
 USER = "openstack_citest"
 SERVERS = {
@@ -34,8 +37,8 @@ def missing(backend):
             server.execute(sa.text("SELECT 1"))
     except (ImportError, sa.exc.DBAPIError) as error:
         return (
-            f"no {backend} server for user {USER} (tools/test-setup.sh "
-            f"makes it): {error}"
+            f"no {backend} server on 127.0.0.1 for the user {USER}, whom "
+            f"tools/test-setup.sh makes: {str(error).splitlines()[0]}"
         )
     return None
 
@@ -65,10 +68,11 @@ def database(backend):
             server.execute(sa.text(f"DROP DATABASE {name}{force}"))
 
 
-class OnBackend:
+class OnBackend(base.Mixin):
     """Mixin of a test class that has a database of its own."""
 
     backend: str
+    connection: str
 
     @classmethod
     def setUpClass(cls):

@@ -8,18 +8,22 @@ import json
 import logging
 import os
 import tempfile
+import typing
 import unittest
 from unittest import mock
 
 from oslo_config import cfg
+import sqlalchemy as sa
 import webob
 
 from images_service import app
 from images_service import config
+from images_service import files
 from images_service import glance
-from images_service import watched
+from images_service import model
 from images_service.cmd import manage
-from images_service.store.sql import connections
+from images_service.store import base as store_base
+from images_service.store.sql import cursor
 from images_service.store.sql import engine
 from images_service.store.sql.migrations import run
 from images_service.store.sql.store import SqlStore
@@ -59,7 +63,7 @@ IDS = {
 }
 UNKNOWN = "99999999-9999-4999-8999-999999999999"
 
-_VALUES = {
+_VALUES: dict[str, dict[str, typing.Any]] = {
     "public": {"visibility": "public", "owner": OTHER, "os": "linux"},
     "own": {"foo": "bar", "size": 1024, "min_ram": 512, "min_disk": 10},
     "own-shared": {
@@ -135,28 +139,48 @@ def configuration(folder, *, policy=None, connection=None, **groups):
 
 @contextlib.contextmanager
 def recorded_statements():
-    """Provide a list of the statements that requests send, and their values.
+    """Provide a list of the statements that are sent, and their values.
 
-    Of many rows that are inserted at once there is one entry.
+    Of many rows that are inserted at once there is one entry.  What begins
+    and ends transactions is left out.
     """
     found = []
-    session = connections.Session
 
-    def send(db, clause, values, original=session._send):
-        statement = original(db, clause, values)
-        found.append((statement.text, statement.arguments(values)))
-        return statement
+    def note(_db, _cursor, text, values, _context, _many):
+        if text not in ("BEGIN", "BEGIN IMMEDIATE", "COMMIT", "ROLLBACK"):
+            found.append((text, values))
 
-    def insert(db, clause, rows, original=session.insert):
-        original(db, clause, rows)
-        if len(rows) > 1:
-            found.append((db._statement(clause).text, list(rows)))
+    run = cursor.Cursor._run
 
-    with (
-        mock.patch.object(session, "_send", send),
-        mock.patch.object(session, "insert", insert),
-    ):
-        yield found
+    def noted(db, result, text, *parameters):
+        note(None, None, text, parameters[0] if parameters else (), None, 0)
+        return run(db, result, text, *parameters)
+
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        with mock.patch.object(cursor.Cursor, "_run", noted):
+            yield found
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+
+
+_ANYBODY = model.Viewer("", is_admin=True)
+
+
+def change_metadata(store, image_id, items, *, replace=False):
+    """Change an image's metadata as an action does; return the image."""
+
+    def act():
+        image = store.get(image_id, _ANYBODY)
+        before = {} if replace else json.loads(image.metadata)
+        return store.change_metadata(image, {**before, **items})
+
+    return store_base.retried(act)
+
+
+def delete(store, image_id):
+    """Delete an image as an action does."""
+    store_base.retried(lambda: store.delete(store.get(image_id, _ANYBODY)))
 
 
 class TestCase(unittest.TestCase):
@@ -174,7 +198,7 @@ class TestCase(unittest.TestCase):
 
         Files that were written a moment ago are else left alone for another.
         """
-        settled = mock.patch.object(watched, "_SETTLED", 0)
+        settled = mock.patch.object(files, "_SETTLED", 0)
         settled.start()
         self.addCleanup(settled.stop)
 
@@ -197,44 +221,12 @@ class TestCase(unittest.TestCase):
         return store
 
 
-class ManageTestCase(TestCase):
-    """A test of images-service-manage, on a configuration of its own."""
+class RequestTestCase(TestCase):
+    """A test that sends requests through WSGI to an application of its own."""
 
-    def setUp(self):
-        super().setUp()
-        self.folder = self.make_folder()
-        self.conf = configuration(self.folder)
-
-    def manage(self, *args, stdin=""):
-        """Run a command; return its status, output and error output."""
-        out, err = io.StringIO(), io.StringIO()
-        path = os.path.join(self.folder, "images_service.conf")
-        with (
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-            mock.patch("sys.stdin", io.StringIO(stdin)),
-            # The program sets logging up for a process of its own.
-            mock.patch.object(logging.root, "handlers", []),
-            mock.patch.object(logging.root, "setLevel"),
-        ):
-            try:
-                status = manage.main(["--config-file", path, *args])
-            except SystemExit as end:
-                # An option that is wrong ends the program at once.
-                status = end.code
-        return status, out.getvalue(), err.getvalue()
-
-
-class ApiTestCase(TestCase):
-    """A test of the whole service, through WSGI."""
-
-    options: dict = {}
-
-    def setUp(self):
-        super().setUp()
-        self.conf = self.make_conf(**self.options)
-        self.store = self.make_store(self.conf)
-        self.app = app.create(self.conf, self.store)
+    conf: cfg.ConfigOpts
+    store: SqlStore
+    app: typing.Any
 
     def request(self, method, path, token="member", body=None, **headers):
         """Send a request; a path without a version is below /v2.1.
@@ -266,3 +258,53 @@ class ApiTestCase(TestCase):
         self.assertEqual(status, fault["code"])
         if message is not None:
             self.assertEqual(message, fault["message"])
+
+
+class ManageTestCase(TestCase):
+    """A test of images-service-manage, on a configuration of its own."""
+
+    def setUp(self):
+        super().setUp()
+        self.folder = self.make_folder()
+        self.conf = configuration(self.folder)
+
+    def manage(self, *args, stdin=""):
+        """Run a command; return its status, output and error output."""
+        out, err = io.StringIO(), io.StringIO()
+        path = os.path.join(self.folder, "images_service.conf")
+        with (
+            tempfile.TemporaryFile("w+", encoding="utf-8") as given,
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            mock.patch("sys.stdin", given),
+            # The program sets logging up for a process of its own.
+            mock.patch.object(logging.root, "handlers", []),
+            mock.patch.object(logging.root, "setLevel"),
+        ):
+            given.write(stdin)
+            given.seek(0)
+            try:
+                status = manage.main(["--config-file", path, *args])
+            except SystemExit as end:
+                # An option that is wrong ends the program at once.
+                status = int(end.code or 0)
+        return status, out.getvalue(), err.getvalue()
+
+
+class ApiTestCase(RequestTestCase):
+    """A test of the whole service, through WSGI."""
+
+    options: dict = {}
+
+    def setUp(self):
+        super().setUp()
+        self.conf = self.make_conf(**self.options)
+        self.store = self.make_store(self.conf)
+        self.app = app.create(self.conf, self.store)
+
+
+# What classes of tests that run on several servers are mixed into.
+if typing.TYPE_CHECKING:
+    Mixin = RequestTestCase
+else:
+    Mixin = object

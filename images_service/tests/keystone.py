@@ -12,6 +12,7 @@ import http.server
 import json
 import sys
 import threading
+import typing
 
 # The token that the middleware gets for itself.
 SERVICE = "the-middleware-itself"
@@ -25,7 +26,7 @@ def token_document(user_id, project_id, roles, *, system=False, **catalog):
     :param catalog: type of a service -> its URL.
     """
     domain = {"id": "default", "name": "Default"}
-    token = {
+    token: dict[str, typing.Any] = {
         "methods": ["password"],
         "issued_at": "2026-01-01T00:00:00.000000Z",
         "expires_at": EXPIRES,
@@ -67,8 +68,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """The few requests that keystonemiddleware sends."""
 
     protocol_version = "HTTP/1.1"
+    server: typing.Any
 
     def do_GET(self):
+        if self.server.misbehave("GET", self):
+            return
         if self.path.startswith("/v3/auth/tokens"):
             document = self.server.tokens.get(self.headers["X-Subject-Token"])
             if document is None:
@@ -90,6 +94,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.server.misbehave("POST", self):
+            return
         self.answer(
             201,
             token_document(
@@ -102,7 +108,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         )
 
     def answer(self, status, document, headers=()):
-        body = json.dumps(document).encode()
+        """Send an answer; bytes are sent as they are."""
+        body = document
+        if not isinstance(document, bytes):
+            body = json.dumps(document).encode()
         self.send_response(status)
         for name, value in headers:
             self.send_header(name, value)
@@ -132,6 +141,13 @@ class Keystone(http.server.ThreadingHTTPServer):
         """Return the catalog of the middleware's own token."""
         return {"identity": self.url}
 
+    def handle_error(self, request, client_address):
+        """Say nothing of clients that have gone."""
+
+    def misbehave(self, method, handler):
+        """Answer a request in place of the stub; tell whether it did."""
+        return False
+
     def start(self):
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -141,18 +157,23 @@ class Keystone(http.server.ThreadingHTTPServer):
 
     def options(self):
         """Return the [keystone_authtoken] options of a service behind it."""
-        return {
-            "auth_type": "password",
-            "auth_url": self.url,
-            "www_authenticate_uri": self.url,
-            "username": "middleware",
-            "password": "x",
-            "user_domain_id": "default",
-            "project_name": "service",
-            "project_domain_id": "default",
-            "http_request_max_retries": "0",
-            "service_token_roles_required": "True",
-        }
+        return options(self.url)
+
+
+def options(url):
+    """Return the [keystone_authtoken] options of a service behind a stub."""
+    return {
+        "auth_type": "password",
+        "auth_url": url,
+        "www_authenticate_uri": url,
+        "username": "middleware",
+        "password": "x",
+        "user_domain_id": "default",
+        "project_name": "service",
+        "project_domain_id": "default",
+        "http_request_max_retries": "0",
+        "service_token_roles_required": "True",
+    }
 
 
 def main():

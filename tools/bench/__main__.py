@@ -6,8 +6,14 @@ import argparse
 import api
 import memory
 import policy
+import writers
 
-BENCHMARKS = {"api": api, "memory": memory, "policy": policy}
+BENCHMARKS = {
+    "api": api,
+    "memory": memory,
+    "policy": policy,
+    "writers": writers,
+}
 
 
 def main() -> None:

@@ -153,18 +153,23 @@ def print_rule():
     print_row(*("=" * width for width in COLUMNS.values()))
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--connections", type=int, default=4)
+def add_deployment(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say what is started."""
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=8)
     parser.add_argument(
         "--driver",
         action="append",
         choices=deployment.DRIVERS,
         help="may be repeated",
     )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--connections", type=int, default=4)
+    add_deployment(parser)
     parser.add_argument("--only", help="cases whose name holds this")
     parser.add_argument(
         "--plot", metavar="FILE", help="draw the CPU; needs matplotlib"

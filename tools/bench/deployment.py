@@ -118,7 +118,7 @@ def database(driver):
 
 def fill(conf):
     """Store the images and return them, newest first."""
-    database = engine.Database(conf)
+    database = engine.Database(conf, engine.COMMANDS)
     migrations.sync(database)
     start = datetime.datetime(2026, 3, 1)
     made = [

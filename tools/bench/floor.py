@@ -10,6 +10,7 @@ sends them; it is served by the same server. ``/constant`` does nothing at all.
 
 from collections.abc import Callable
 import contextlib
+import functools
 import json
 import sys
 import threading
@@ -20,6 +21,7 @@ import orjson
 from images_service import config
 from images_service import model
 from images_service.api import versions
+from images_service.cmd import asgi
 from images_service.cmd import serving
 from images_service.store.sql import engine
 from images_service.store.sql.store import SqlStore
@@ -66,12 +68,15 @@ class Floor:
         self._times_are_text = database.writer.dialect.name == "sqlite"
         store = SqlStore(database)
         self._lists = {
-            limit: record(
-                lambda limit=limit: store.page(
-                    model.ListQuery(limit=limit), VIEWER
+            (limit, detailed): record(
+                functools.partial(
+                    store.page if detailed else store.index,
+                    model.ListQuery(limit=limit),
+                    VIEWER,
                 )
             )
             for limit in (20, 100, 1000)
+            for detailed in (True, False)
         }
         images = store.page(model.ListQuery(limit=1000), VIEWER).images
         self._images = {}
@@ -83,15 +88,16 @@ class Floor:
             first, second = VALUES
             old = None
             for value in (first, first, second, second, first):
-                change = model.MetadataChange({KEY: value})
-                self._changes[image.id, old, value] = record(
-                    lambda i=image.id, c=change: store.change_metadata(
-                        i, c, 128
-                    )
+                read = store.get(image.id, VIEWER)
+                items = {**json.loads(read.metadata), KEY: value}
+                self._changes[image.id, old, value] = (
+                    read.generation,
+                    record(
+                        functools.partial(store.change_metadata, read, items)
+                    ),
                 )
                 old = value
-        document = versions.Versions("2.38").of_path("")
-        self._versions = document(root)
+        self._versions = versions.document("", root, "2.38")
         database.dispose()
 
     def __call__(self, environ, start_response):
@@ -142,7 +148,7 @@ class Floor:
 
     def _list(self, project, limit, query, *, detailed):
         cursor = self._connections.cursor
-        ((statement, values),) = self._lists[limit]
+        ((statement, values),) = self._lists[limit, detailed]
         cursor.execute(statement, values)
         rows = cursor.fetchall()
         links = self._links(project)
@@ -204,20 +210,27 @@ class Floor:
         cursor = self._connections.cursor
         ((statement, values),) = self._images[image_id]
         cursor.execute(statement, values)
-        cursor.fetchone()
+        row = cursor.fetchone()
+        generation, items = row[FIELDS - 2], orjson.loads(row[FIELDS - 1])
+        old, items[KEY] = items[KEY], value
+        orjson.dumps(items)
+        recorded, statements = self._changes[image_id, old, value]
+        # The generations that the change was recorded with are others now.
+        now = {recorded: generation, recorded + 1: generation + 1}
+        (touch, values), *rest = statements
         with contextlib.ExitStack() as stack:
             cursor.execute("BEGIN")
             stack.callback(cursor.execute, "COMMIT")
-            touch, read, *_ = self._changes[image_id, None, VALUES[0]]
-            for statement, values in (touch, read):
-                cursor.execute(statement, values)
-            items = orjson.loads(cursor.fetchone()[-1])
-            old, items[KEY] = items[KEY], value
-            orjson.dumps(items)
-            _, _, *rest = self._changes[image_id, old, value]
+            cursor.execute(touch, _replaced(values, now))
             for statement, values in rest:
                 cursor.execute(statement, values)
         return orjson.dumps({"meta": {KEY: value}})
+
+
+def _replaced(values, others):
+    if isinstance(values, dict):
+        return {k: others.get(v, v) for k, v in values.items()}
+    return tuple(others.get(value, value) for value in values)
 
 
 def _three(image_id, own, bookmark, alternate):
@@ -240,14 +253,19 @@ def main() -> None:
     path, port, workers, threads = sys.argv[1:]
     conf = config.load(["--config-file", path])
     # Its links are the service's, which asks elsewhere.
-    application = Floor(engine.Database(conf), conf.api.compute_link_prefix)
-    serving.serve(
+    application = asgi.Adapter(
+        Floor(engine.Database(conf), conf.api.compute_link_prefix),
+        int(threads),
+        conf.oslo_middleware.max_request_body_size,
+        {},
+    )
+    serving.Server(
         application,
         lambda: application,
-        f"127.0.0.1:{port}",
-        int(workers),
-        int(threads),
-    )
+        bind=[f"127.0.0.1:{port}"],
+        workers=int(workers),
+        timeout=300,
+    ).run()
 
 
 if __name__ == "__main__":

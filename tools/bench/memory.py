@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--driver", choices=deployment.DRIVERS, default="psycopg"
     )
     parser.add_argument("--requests", type=int, default=60_000)
-    parser.add_argument("--threads", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=8)
     parser.add_argument("--keystone", action="store_true")
 
 

@@ -1,266 +1,372 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Connections to the database, and what its failures mean."""
+"""Connections to the database: every wait for it has a deadline.
+
+oslo.db would ping before each use, and open SQLite's file each time.  Both
+cost more than a statement, so the engines are made here, from its options.
+"""
 
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 import contextlib
-import functools
-import sqlite3
+import dataclasses
+import math
+import os
+import time
 from typing import Any
-from typing import ParamSpec
 from typing import TypeVar
 
 from oslo_config import cfg
-from oslo_db import api as db_api
-from oslo_db import exception as db_exc
-from oslo_db.sqlalchemy import enginefacade
-from oslo_log import log
 import sqlalchemy as sa
 
-from images_service import errors
-from images_service.store.sql.connections import Connections
+from images_service.store import base
+from images_service.store.sql import cursor
+from images_service.store.sql import failures
+from images_service.store.sql import limits
 
-LOG = log.getLogger(__name__)
-
-P = ParamSpec("P")
 R = TypeVar("R")
 
-# What enginefacade takes of the [database] group.
-_ENGINE_OPTIONS = (
-    "connection",
-    "slave_connection",
-    "connection_debug",
-    "connection_parameters",
-    "connection_recycle_time",
-    "connection_trace",
-    "max_overflow",
-    "max_pool_size",
-    "max_retries",
-    "mysql_sql_mode",
-    "mysql_wsrep_sync_wait",
-    "pool_timeout",
-    "retry_interval",
-    "sqlite_synchronous",
-)
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Time limits, in seconds.
+
+    :param connect: for opening a connection.
+    :param lock: for getting a lock.
+    :param statement: for a statement with its locks; the server enforces it.
+    :param total: for all that an action asks the database.
+    """
+
+    connect: int
+    lock: int
+    statement: float
+    total: float
 
 
-# What a connection's URL says unless it says otherwise: text beyond the Basic
-# Multilingual Plane, and no waiting for a server that doesn't answer.
-_PARAMETERS: Mapping[str, Mapping[str, str]] = {
-    "sqlite": {"timeout": "4", "check_same_thread": "false"},
-    "mysql": {"charset": "utf8mb4", "connect_timeout": "3"},
-    "postgresql": {"connect_timeout": "3"},
-}
+# A request waits 5 seconds at most for a database that hangs.
+REQUESTS = Timeouts(connect=3, lock=3, statement=3.5, total=base.TIME_LIMIT)
+# A command of an operator, such as an import or a migration, may take long.
+COMMANDS = Timeouts(connect=10, lock=10, statement=3600, total=limits.DAY)
+
+# Seconds: a statement that loses its connection later than this is not sent
+# again, since the server hangs and the connection was not an old one.
+_STALE = 1.0
+# Connections that writes leave to reads.
+_FOR_READS = 2
+# Statements whose text SQLAlchemy keeps.
+_STATEMENTS = 1024
 
 
-# What is said to each new connection: no lock is waited for longer than a
-# caller waits, and SQLite's readers and its writer don't wait for each other.
-_ON_CONNECT: Mapping[str, str] = {
-    "sqlite": "PRAGMA journal_mode=WAL",
-    "mysql": "SET SESSION innodb_lock_wait_timeout = 4",
-    "mariadb": "SET SESSION innodb_lock_wait_timeout = 4",
-    "postgresql": "SET SESSION lock_timeout = '4s'",
-}
+class Server:
+    """Runs requests' reads and writes on one database server.
 
-# Failures that trying again later may heal.
-_SQLITE_PASSING = ("locked", "unable to open")
-# Connection, resources, locks and operator intervention: the classes of
-# https://www.postgresql.org/docs/current/errcodes-appendix.html
-_SQLSTATES_PASSING = frozenset({"08", "53", "55", "57"})
-# Too many connections, a Galera node that isn't ready, shutdown, no locks,
-# lock wait timeout, interrupted, read-only, lost or refused connections.
-_LOCK_WAIT_TIMEOUT = 1205
-# Two transactions in each other's way, one of which was undone.
-_MYSQL_DEADLOCK = 1213
-_DEADLOCKS = frozenset({"40001", "40P01"})
-_MYSQL_PASSING = frozenset(
-    {1040, 1047, 1053, _LOCK_WAIT_TIMEOUT, 1206, 1290, 1317, 1836, 1927}
-    | {2002, 2003, 2006, 2013, 2055, 4031}
-)
+    All that one action asks has one time limit.  A bounded number of threads
+    wait for the server; see ``limits.Slots``.
+
+    :param engine: its connections are in autocommit, so a read is one round
+        trip, and a transaction begins with a BEGIN of its own.
+    :param seconds: the limit.
+    """
+
+    def __init__(self, engine: sa.Engine, slots: int, seconds: float) -> None:
+        self.engine = engine
+        self._compiler = cursor.Compiler(engine.dialect)
+        self._seconds = seconds
+        self._slots = limits.Slots(slots)
+        # Writes leave some slots to reads, which continue while a backup or a
+        # migration locks tables against writes.
+        self._writing = limits.Slots(max(slots - _FOR_READS, 1))
+
+    def read(self, ask: Callable[[cursor.Cursor], R]) -> R:
+        """Call a function that reads, and return its result.
+
+        It is called again if its connection was lost: after a restart of the
+        server the pool holds lost connections.
+
+        :raises StoreUnavailable: the database doesn't answer.
+        """
+        return self._answer(ask, base.begun() + self._seconds)
+
+    def write(self, change: Callable[[cursor.Cursor], R]) -> R:
+        """Call a function that writes, in a transaction; return its result.
+
+        It is called again as in ``read``, except if the connection was lost
+        during COMMIT: the change may have been stored.
+
+        :raises base.Changed: another transaction came first.
+        :raises StoreUnavailable: the database doesn't answer, or the
+            answer to COMMIT was lost.
+        """
+        deadline = base.begun() + self._seconds
+
+        def act(db: cursor.Cursor) -> R:
+            try:
+                with _transaction(db, _begin(db.db, deadline)):
+                    return change(db)
+            except sa.exc.DBAPIError as error:
+                # Nodes of a Galera cluster find some at COMMIT.
+                if failures.is_deadlock(error):
+                    raise base.Changed from error
+                raise
+
+        with self._writing.one(deadline):
+            return self._answer(act, deadline)
+
+    def _answer(self, act: Callable[[cursor.Cursor], R], deadline: float) -> R:
+        with failures.unavailability(), self._slots.one(deadline):
+            last = min(time.monotonic() + _STALE, deadline)
+            try:
+                return self._run(act, deadline)
+            except Exception as error:
+                late = time.monotonic() > last
+                if late or not failures.lost_connection(error):
+                    raise
+            return self._run(act, deadline)
+
+    def _run(self, act: Callable[[cursor.Cursor], R], deadline: float) -> R:
+        with self.engine.connect() as db:
+            guard = db.info[limits.GUARD]
+            guard.deadline = deadline
+            try:
+                return act(self.cursor_of(db))
+            finally:
+                guard.release()
+
+    def cursor_of(self, db: sa.Connection) -> cursor.Cursor:
+        """Return the cursor of a connection to this server."""
+        return cursor.Cursor(db, self._compiler)
+
+
+def _begin(db: sa.Connection, deadline: float) -> str:
+    """Return the statement that begins a transaction which writes."""
+    if db.dialect.name != "sqlite":
+        return "BEGIN"
+    # It takes the lock at once: what reads first may fail when it writes.
+    left = max(deadline - time.monotonic(), 0)
+    seconds = min(limits.of_url(db.engine.url, "timeout"), left)
+    raw: Any = db.connection.dbapi_connection
+    raw.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+    return "BEGIN IMMEDIATE"
+
+
+@contextlib.contextmanager
+def _transaction(db: cursor.Cursor, begin: str) -> Iterator[None]:
+    """Run a transaction on a connection in autocommit.
+
+    :param begin: the statement that begins it.
+    :raises StoreUnavailable: the answer to COMMIT was lost.
+    """
+    db.send(begin)
+    try:
+        yield
+    except BaseException:
+        _roll_back(db)
+        raise
+    try:
+        db.send("COMMIT")
+    except Exception as error:
+        if failures.lost_connection(error):
+            raise failures.unavailable(error) from error
+        # SQLite leaves it open.
+        _roll_back(db)
+        raise
+
+
+def _roll_back(db: cursor.Cursor) -> None:
+    """Roll a failed transaction back, or drop its connection."""
+    if db.db.invalidated:
+        return
+    try:
+        db.send("ROLLBACK")
+    except sa.exc.DBAPIError:
+        db.db.invalidate()
 
 
 class Database:
     """A database: its primary, and a replica that may lag behind it.
 
-    ``primary`` and ``replica`` are for what requests ask; ``writer`` and
-    ``reader`` are SQLAlchemy's engines, for everything else.
-
-    Nothing connects before the first query.
+    ``primary`` and ``replica`` are for what requests ask; ``writer`` is for
+    the transactions of commands.  Nothing connects before the first query.
 
     :param conf: its ``[database]`` group is read.
+    :param timeouts: ``COMMANDS`` where an operator waits, not a request.
+    :raises oslo_config.cfg.Error: no database is named.
+    :raises sqlalchemy.exc.ArgumentError: its URL is wrong.
+    :raises ImportError: its driver is not installed.
     """
 
-    def __init__(self, conf: cfg.ConfigOpts) -> None:
-        options = {
-            name: getattr(conf.database, name) for name in _ENGINE_OPTIONS
-        }
-        url = sa.make_url(options["connection"] or "sqlite://")
-        if url.get_backend_name() == "sqlite":
-            # oslo.db opens SQLite's files anew each time: there is no pool.
-            del options["pool_timeout"]
-        options["connection_parameters"] = "&".join(
-            [
-                *filter(None, [options["connection_parameters"]]),
-                *(
-                    f"{name}={value}"
-                    for name, value in _PARAMETERS.get(
-                        url.get_backend_name(), {}
-                    ).items()
-                    if name not in url.query
-                ),
-            ]
-        )
-        # Sizes of the pools of connections, as SQLAlchemy calls them.
-        self._sizes = {
-            "pool_size": conf.database.max_pool_size,
-            "max_overflow": conf.database.max_overflow,
-            "timeout": conf.database.pool_timeout,
-            "recycle": conf.database.connection_recycle_time,
-        }
-        self._facade = enginefacade.transaction_context()
-        self._facade.append_on_engine_create(_prepare)
-        self._facade.configure(
-            sqlite_fk=True,
-            # Only green threads would need to be told to yield.
-            thread_checkin=False,
-            **{k: v for k, v in options.items() if v is not None},
-        )
+    def __init__(
+        self, conf: cfg.ConfigOpts, timeouts: Timeouts = REQUESTS
+    ) -> None:
+        options = conf.database
+        if not options.connection:
+            raise cfg.RequiredOptError("connection", cfg.OptGroup("database"))
+        slots = options.max_pool_size + options.max_overflow
+        self._watch = watch = limits.Watch()
 
-    @property
-    def writer(self) -> sa.Engine:
-        """The primary."""
-        engine: sa.Engine = self._facade.writer.get_engine()
-        return engine
+        def server(connection: str) -> Server:
+            engine = _engine(connection, options, timeouts, watch)
+            return Server(engine, slots, timeouts.total)
 
-    @property
-    def reader(self) -> sa.Engine:
-        """A replica where there is one, else the primary."""
-        engine: sa.Engine = self._facade.reader.get_engine()
-        return engine
+        self.primary = self.replica = server(options.connection)
+        if options.slave_connection:
+            self.replica = server(options.slave_connection)
+        self.writer = _transactions(self.primary.engine)
 
-    @functools.cached_property
-    def primary(self) -> Connections:
-        """Connections of requests to the primary."""
-        return Connections(self.writer, self._sizes)
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[sa.Connection]:
+        """Provide a transaction that reads everything as of one moment.
 
-    @functools.cached_property
-    def replica(self) -> Connections:
-        """Connections of requests to a replica, else to the primary."""
-        if self.reader is self.writer:
-            return self.primary
-        return Connections(self.reader, self._sizes)
+        On SQLite it waits for no writer before it writes itself.
+        """
+        with self.primary.engine.connect() as db:
+            postgresql = db.dialect.name == "postgresql"
+            # The others do so by default.
+            level = " ISOLATION LEVEL REPEATABLE READ" if postgresql else ""
+            begin = f"BEGIN{level}"
+            with _transaction(self.primary.cursor_of(db), begin):
+                yield db
 
     def connection_counts(self) -> tuple[int, int]:
         """Return how many of requests' connections are used, and idle."""
-        doors = {id(door): door for door in (self.primary, self.replica)}
-        used, idle = zip(*(d.count() for d in doors.values()), strict=True)
-        return sum(used), sum(idle)
+        pools: list[Any] = [
+            server.engine.pool for server in {self.primary, self.replica}
+        ]
+        used = sum(pool.checkedout() for pool in pools)
+        return used, sum(pool.checkedin() for pool in pools)
 
     def dispose(self) -> None:
         """Close every connection that is not in use."""
-        for door in (self.writer, self.reader, self.primary, self.replica):
-            door.dispose()
+        self.primary.engine.dispose()
+        self.replica.engine.dispose()
+        self._watch.end()
 
 
-def _prepare(engine: sa.Engine) -> None:
-    """Say to each new connection how it is to behave."""
-    statement = _ON_CONNECT.get(engine.dialect.name)
-    if statement is None:
-        return
+def _engine(
+    connection: str,
+    options: cfg.ConfigOpts.GroupAttr,
+    timeouts: Timeouts,
+    watch: limits.Watch,
+) -> sa.Engine:
+    """Return an engine whose connections are in autocommit, with deadlines."""
+    url = sa.make_url(connection)
+    backend = url.get_backend_name()
+    if options.connection_parameters:
+        url = url.update_query_string(
+            options.connection_parameters, append=True
+        )
+    parameters = _parameters(backend, timeouts)
+    url = url.update_query_dict(
+        {k: v for k, v in parameters.items() if k not in url.query}
+    )
+    if backend == "sqlite":
+        _make_private(url)
+    engine = sa.create_engine(
+        url,
+        isolation_level="AUTOCOMMIT",
+        # A connection in autocommit has nothing to roll back.
+        pool_reset_on_return=None,
+        skip_autocommit_rollback=True,
+        poolclass=sa.pool.QueuePool,
+        pool_size=options.max_pool_size,
+        max_overflow=options.max_overflow,
+        pool_timeout=options.pool_timeout,
+        pool_recycle=options.connection_recycle_time,
+        query_cache_size=_STATEMENTS,
+    )
+    most = options.max_pool_size + options.max_overflow
+    limits.limit_connections(engine, watch, timeouts.total, most)
 
     @sa.event.listens_for(engine, "connect")
-    def _on_connect(connection: Any, _record: Any) -> None:
-        cursor = connection.cursor()
-        cursor.execute(statement)
-        cursor.close()
-        # Where the driver has begun a transaction for it, end that.
-        connection.commit()
+    def _prepare(raw: Any, record: Any) -> None:
+        first = raw.cursor()
+        for statement in _first_statements(engine.dialect, options, timeouts):
+            first.execute(statement)
+        first.close()
+        record.info[limits.GUARD].deadline = time.monotonic() + limits.DAY
+
+    return engine
 
 
-@contextlib.contextmanager
-def unavailability() -> Iterator[None]:
-    """Turn failures that pass by themselves into StoreUnavailable.
-
-    :raises errors.StoreUnavailable: the database can't be reached, has no
-        free connection, stays locked, or lost a deadlock too many times.
-    """
-    try:
-        yield
-    except (
-        db_exc.DBConnectionError,
-        db_exc.DBDeadlock,
-        db_exc.CantStartEngineError,
-        sa.exc.TimeoutError,
-    ) as error:
-        raise _unavailable(error) from error
-    except (db_exc.DBError, sa.exc.DBAPIError) as error:
-        if _passes(error) or _is_deadlock(error):
-            raise _unavailable(error) from error
-        raise
-
-
-def _unavailable(error: Exception) -> errors.StoreUnavailable:
-    # What the driver says, without the statement and its values.
-    LOG.error("The database is not available: %s", _cause(error) or error)
-    return errors.StoreUnavailable()
+def _parameters(backend: str, timeouts: Timeouts) -> Mapping[str, str]:
+    """Return a connection's parameters, which its URL can override."""
+    connect, answer = str(timeouts.connect), str(int(timeouts.statement) + 1)
+    if backend == "sqlite":
+        return {"timeout": str(timeouts.lock), "check_same_thread": "false"}
+    if backend == "postgresql":
+        return {
+            "connect_timeout": connect,
+            # Milliseconds within which the server acknowledges data.
+            "tcp_user_timeout": f"{answer}000",
+            "keepalives_idle": "30",
+            "keepalives_interval": "10",
+            "keepalives_count": "3",
+        }
+    return {
+        # Text beyond the Basic Multilingual Plane.
+        "charset": "utf8mb4",
+        "connect_timeout": connect,
+        "read_timeout": answer,
+        "write_timeout": answer,
+    }
 
 
-def _cause(error: Exception) -> BaseException | None:
-    """Return the driver's own exception, below oslo.db's and SQLAlchemy's."""
-    wrapped = getattr(error, "inner_exception", error)
-    cause: BaseException | None = getattr(wrapped, "orig", None)
-    return cause
+def _first_statements(
+    dialect: sa.Dialect, options: cfg.ConfigOpts.GroupAttr, timeouts: Timeouts
+) -> Iterator[str]:
+    """Yield the statements that each new connection runs first."""
+    lock, milliseconds = timeouts.lock, int(timeouts.statement * 1000)
+    if dialect.name == "sqlite":
+        # In this mode readers and the writer do not wait for each other.
+        yield "PRAGMA journal_mode=WAL"
+        yield "PRAGMA foreign_keys=ON"
+        if not options.sqlite_synchronous:
+            yield "PRAGMA synchronous=OFF"
+    elif dialect.name == "postgresql":
+        # Where statistics are wrong, PostgreSQL compiles the statement of a
+        # list to machine code, which takes seconds.
+        yield "SET jit = off"
+        yield f"SET lock_timeout = '{lock}s'"
+        yield f"SET statement_timeout = {milliseconds}"
+    else:
+        # MySQL's limits SELECT only.
+        most = (
+            {"max_statement_time": timeouts.statement}
+            if getattr(dialect, "is_mariadb", False)
+            else {"max_execution_time": milliseconds}
+        )
+        values = {
+            **most,
+            "innodb_lock_wait_timeout": lock,
+            # For locks of tables; the server's default is a day.
+            "lock_wait_timeout": lock,
+            "sql_mode": options.mysql_sql_mode
+            and f"'{options.mysql_sql_mode}'",
+            "wsrep_sync_wait": options.mysql_wsrep_sync_wait,
+        }
+        given = [f"{k} = {v}" for k, v in values.items() if v is not None]
+        yield f"SET SESSION {', '.join(given)}"
 
 
-def _passes(error: Exception) -> bool:
-    """Tell whether a failure passes, of those that oslo.db doesn't name."""
-    cause = _cause(error)
-    if isinstance(cause, sqlite3.OperationalError):
-        return any(text in str(cause) for text in _SQLITE_PASSING)
-    number = cause.args[0] if cause and cause.args else None
-    if isinstance(number, int):
-        return number in _MYSQL_PASSING
-    if cause is None or not hasattr(cause, "sqlstate"):
-        return False
-    # psycopg has no code for what happens before there is a connection.
-    code = cause.sqlstate or "08000"
-    return code[:2] in _SQLSTATES_PASSING
+def _make_private(url: sa.URL) -> None:
+    """Create a missing file of SQLite, readable by the service's user only."""
+    path = url.database or ":memory:"
+    if path == ":memory:" or url.query.get("uri"):
+        return
+    with contextlib.suppress(OSError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
 
 
-def _is_deadlock(error: Exception) -> bool:
-    """Tell whether a transaction was the victim of another one's.
+def _transactions(engine: sa.Engine) -> sa.Engine:
+    """Return the engine for transactions that SQLAlchemy begins and ends."""
+    # The levels that the servers have by default.
+    levels = {"sqlite": "SERIALIZABLE", "postgresql": "READ COMMITTED"}
+    level = levels.get(engine.dialect.name, "REPEATABLE READ")
+    writer = engine.execution_options(isolation_level=level)
+    if engine.dialect.name == "sqlite":
 
-    oslo.db calls a lock that MariaDB has waited for in vain a deadlock, too;
-    waiting for it again would keep the caller waiting.
-    """
-    cause = _cause(error)
-    code = cause.args[0] if cause and cause.args else None
-    if isinstance(error, db_exc.DBDeadlock):
-        return bool(code != _LOCK_WAIT_TIMEOUT)
-    return isinstance(error, sa.exc.DBAPIError) and (
-        code == _MYSQL_DEADLOCK
-        or getattr(cause, "sqlstate", None) in _DEADLOCKS
-    )
+        @sa.event.listens_for(writer, "begin")
+        def _begin_writing(db: sa.Connection) -> None:
+            db.exec_driver_sql(_begin(db, math.inf))
 
-
-def retried(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a method that writes: try again after a deadlock.
-
-    The method runs as a whole each time, so it must open its transaction
-    itself.  Retries take two seconds at most; then it is StoreUnavailable.
-    """
-    attempt = db_api.wrap_db_retry(
-        max_retries=5,
-        retry_interval=0.05,
-        max_retry_interval=1,
-        exception_checker=_is_deadlock,
-    )(function)
-
-    @functools.wraps(function)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        with unavailability():
-            result: R = attempt(*args, **kwargs)
-            return result
-
-    return wrapper
+    return writer

@@ -1,323 +1,340 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The SQL of a listing: disjoint sets, each read in the listing's order.
+"""The SQL of lists.
 
-What a project sees is a union of sets that have no image in common: public
-images, its own by visibility, and those shared with it.  Each set is an
-equality prefix of an index whose rest is the order of the listing, so each is
-read from where the page starts and no further than the page is long, however
-many images there are.  The union of those few rows is sorted, cut to the page,
-and only then are the images themselves read.
+A list is the union of index ranges: one for each audience of the viewer and
+each state.  No two ranges have an image in common.  One statement reads each
+range in the order of the list, from the place where the page starts and no
+further than the page is long; it merges them and reads the page's images.
 
-Filters for equality walk the index of terms, which has the same prefixes below
-the term.  Of several terms the rarest leads and the others are looked up image
-by image.  changes-since is a range, which no index has in the listing's order:
-where it matches few images of a set, these are sorted; where it matches many,
-the set is walked.  Which it is a probe tells, that counts no further than it
-needs to.
+With a filter, the ranges are those of the filter's search entries.  With
+several filters, one of them leads: the ranges are those of its entries, and
+the others are looked up entry by entry.  A page is then read in rounds.  A
+probe finds the places that a number of entries of each filter reach.  The
+filter that reaches the furthest leads, and only to that place.  If the page
+is not full, the next round starts there, with a larger number.  So the rarest
+filter bounds the cost of a page, and no statement reads many entries.
 
-A statement depends on the shape of a listing, not on its values, and is built
-once for each shape.
+changes-since has an index in the order of changes.  It leads if it matches so
+few images that they can be sorted.
 """
 
-from collections.abc import Sequence
 import dataclasses
 import datetime
+import functools
 from typing import Any
 
 import sqlalchemy as sa
 
 from images_service import model
-from images_service.store.sql.schema import image_members
-from images_service.store.sql.schema import image_terms
+from images_service.store.sql import cursor
+from images_service.store.sql import search_index
+from images_service.store.sql.schema import image_audiences
+from images_service.store.sql.schema import IMAGE_COLUMNS
 from images_service.store.sql.schema import images
+from images_service.store.sql.schema import search_entries
 from images_service.store.sql.schema import State
-from images_service.store.sql.shape import FEW
-from images_service.store.sql.shape import RAREST
-from images_service.store.sql.shape import Set
-from images_service.store.sql.shape import Shape
 
-IMAGE_COLUMNS = tuple(images.c)[: len(model.Image._fields)]
+# When an image was created, and its id: the order of lists.
+Place = tuple[datetime.datetime, str]
+
+# Statements that are kept.
+_STATEMENTS = 1024
+
+# Entries that the first round reads, for each row of the page, and the factor
+# by which each round reads more.
+FIRST = 5
+FURTHER = 8
+# A statement reads so many entries well within its time limit.
+_MOST = 50_000
+
+# Names of filters are those of their parameters.
+_CHANGES = "changes_since"
+# The leader of a list without filters.
+_NO_FILTER = ""
 
 
-def parameters(
-    query: model.ListQuery,
-    viewer: model.Viewer,
-    digests: Sequence[bytes],
-    marker: tuple[datetime.datetime, str] | None,
-) -> dict[str, Any]:
-    """Return the values that a query's statements take.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """What decides the text of a list's statements.
 
-    :param digests: its terms, the one that leads first.
-    :param marker: when the image before the page was created, and its id.
+    :param ranges: how many there are.
+    :param filters: their names.
+    :param summary: whether only ids and names are read.
+    :param bounded: whether metadata that are longer than their share of the
+        page are left out.
     """
-    values: dict[str, Any] = {
-        "project_id": viewer.project_id,
-        "rows": query.limit + 1,
-        "changes_since": query.changes_since,
-    }
-    if query.max_metadata is not None:
-        # If none has more, all of them together have no more than the page
-        # may have.
-        values["share"] = query.max_metadata // (query.limit + 1)
-    if marker is not None:
-        values["marker_created_at"], values["marker_id"] = marker
-    for number, digest in enumerate(digests):
-        values[f"digest_{number}"] = digest
-    return values
+
+    ranges: int
+    filters: tuple[str, ...]
+    summary: bool
+    bounded: bool
+
+    @property
+    def leaders(self) -> list[str]:
+        """The filters that can lead."""
+        if self.filters in ((), (_CHANGES,)):
+            return [*self.filters, _NO_FILTER]
+        return list(self.filters)
 
 
-def probe(shape: Shape) -> sa.Select[Any]:
-    """Return a SELECT of one row that counts what a shape depends on.
+class Listing:
+    """Reads lists.
 
-    Its columns: for each of several terms how many images have it, then for
-    each term how many shared ones do, then for each set how many have changed.
+    :param dialect: of the database that they are read from.
     """
-    counts: list[sa.ColumnElement[Any]] = []
-    numbers = range(shape.terms)
-    if shape.terms > 1:
-        for number in numbers:
-            has = image_terms.c.digest == _digest(number)
-            counts.append(_count(image_terms.c.image_id, [has], RAREST))
-    if shape.shares:
-        for number in numbers:
-            shared = [
-                image_terms.c.digest == _digest(number),
-                image_terms.c.visibility == "shared",
-                image_terms.c.state == State.LISTED,
-            ]
-            counts.append(_count(image_terms.c.image_id, shared, FEW))
-    if shape.changes_since:
-        for one in shape.sets:
-            changed = images.c.changed_at >= _changes_since()
-            scope = [*_scope(images.c, one), changed]
-            counts.append(_count(images.c.id, scope, FEW))
-    return sa.select(*counts)
+
+    def __init__(self, dialect: sa.Dialect) -> None:
+        kept = functools.lru_cache(_STATEMENTS)
+        self._statement = kept(functools.partial(statement, dialect.name))
+        self._probe = kept(functools.partial(probe, dialect.name))
+
+    def read(
+        self,
+        db: cursor.Cursor,
+        query: model.ListQuery,
+        viewer: model.Viewer,
+        place: Place | None,
+        *,
+        summary: bool,
+    ) -> list[cursor.Row]:
+        """Return the rows of a page, and one row more if there is one.
+
+        Metadata that are longer than their share of ``query.max_metadata`` are
+        null, except on a page of one image.
+
+        :param place: the page starts after it.
+        :param summary: read only ids and names.
+        """
+        wanted = query.limit + 1
+        filters: dict[str, Any] = {
+            f"digest_{number}": digest
+            for number, digest in enumerate(search_index.digests_of(query))
+        }
+        if query.changes_since is not None:
+            filters[_CHANGES] = query.changes_since
+        values = {**filters, "rows": wanted, "size": FIRST * wanted}
+        bounded = query.max_metadata is not None and query.limit > 1
+        if query.max_metadata is not None:
+            # If none has more, the page has no more than it may have.
+            values["share"] = query.max_metadata // wanted
+        ranges = [
+            (audience, state)
+            for audience in search_index.audiences_of(viewer)
+            for state in _states(query, viewer)
+        ]
+        for number, (audience, state) in enumerate(ranges):
+            values[f"audience_{number}"] = audience
+            values[f"state_{number}"] = int(state)
+        plan = Plan(len(ranges), tuple(filters), summary, bounded)
+        found: list[cursor.Row] = []
+        while True:
+            if place is not None:
+                values["after_created_at"], values["after_id"] = place
+            after = place is not None
+            leader, place = self._lead(db, plan, values, after)
+            if place is not None:
+                values["until_created_at"], values["until_id"] = place
+            clause = self._statement(plan, leader, after, place is not None)
+            found += db.rows(clause, values)
+            if place is None or len(found) >= wanted:
+                return found[:wanted]
+            values["size"] = min(values["size"] * FURTHER, _MOST)
+
+    def _lead(
+        self,
+        db: cursor.Cursor,
+        plan: Plan,
+        values: dict[str, Any],
+        after: bool,
+    ) -> tuple[str, Place | None]:
+        """Return which filter leads, and to which place, None for the end."""
+        leaders = plan.leaders
+        if len(leaders) == 1:
+            return leaders[0], None
+        reached: dict[str, Place] = {}
+        found = db.rows(self._probe(plan, after), values)
+        for number, created_at, image_id in found:
+            leader, place = leaders[number], (created_at, image_id)
+            reached[leader] = max(reached.get(leader, place), place)
+        for leader in leaders:
+            if leader not in reached:
+                return leader, None
+        reached.pop(_CHANGES, None)
+        leader = min(reached, key=reached.__getitem__)
+        return leader, reached[leader]
 
 
-def probed(
-    shape: Shape, digests: Sequence[bytes], counts: Sequence[int]
-) -> tuple[Shape, list[bytes]]:
-    """Return the shape that suits what a probe has counted.
+def _states(query: model.ListQuery, viewer: model.Viewer) -> list[State]:
+    """Return the states of the images that a list shows."""
+    if viewer.is_operator:
+        return [State.LISTED, State.KILLED, State.HIDDEN]
+    if query.status in model.status_words("killed"):
+        return [State.KILLED]
+    if query.changes_since is not None:
+        return [State.LISTED, State.DELETED]
+    return [State.LISTED]
 
-    With it come the terms, the rarest first.
+
+def statement(
+    dialect: str, plan: Plan, leader: str, after: bool, until: bool
+) -> sa.Select[Any]:
+    """Return the SELECT of a page, in the order of a list.
+
+    :param after: whether it starts after a place.
+    :param until: whether it ends at a place.
     """
-    left = list(counts)
-    numbers = list(range(shape.terms))
-    if shape.terms > 1:
-        found, left = left[: shape.terms], left[shape.terms :]
-        numbers.sort(key=found.__getitem__)
-    few_shared = False
-    if shape.shares and shape.terms:
-        found, left = left[: shape.terms], left[shape.terms :]
-        few_shared = found[numbers[0]] <= FEW
-    refined = dataclasses.replace(
-        shape,
-        few_changes=tuple(count <= FEW for count in left),
-        few_shared=few_shared,
-    )
-    return refined, [digests[number] for number in numbers]
-
-
-def statement(shape: Shape) -> sa.Select[Any]:
-    """Return the SELECT of a page of images, in the listing's order.
-
-    It yields one image more than the page holds, if there is one.  Metadata
-    that are longer than their share of a bounded page are null.
-    """
-    rows = sa.union_all(
-        *(_rows(shape, number) for number in range(len(shape.sets)))
-    ).subquery("rows")
+    parts = []
+    for number in range(plan.ranges):
+        source, scope = _range(number, leader)
+        if leader == _CHANGES:
+            # The order and the limit make planners use the index of changes.
+            source = (
+                sa.select(
+                    source.c.image_id, source.c.audience, source.c.created_at
+                )
+                .where(*scope)
+                .order_by(source.c.changed_at.desc())
+                .limit(sa.literal_column(str(2**31 - 1)))
+                .subquery()
+            )
+            scope = []
+        scope += [
+            _matches(source, name) for name in plan.filters if name != leader
+        ]
+        if after:
+            scope += _after(source)
+        if until:
+            scope += _until(source)
+        parts.append(
+            sa.select(source.c.created_at, source.c.image_id)
+            .where(*scope)
+            .order_by(source.c.created_at.desc(), source.c.image_id.desc())
+            .limit(sa.bindparam("rows", type_=sa.Integer))
+        )
     page = (
-        sa.select(rows.c.image_id)
-        .order_by(rows.c.created_at.desc(), rows.c.image_id.desc())
-        .limit(_row_count())
+        _union(dialect, parts)
+        .order_by(sa.desc("created_at"), sa.desc("image_id"))
+        .limit(sa.bindparam("rows", type_=sa.Integer))
         .subquery("page")
     )
-    columns: list[sa.ColumnElement[Any]] = list(IMAGE_COLUMNS)
-    if shape.bounded:
-        share = sa.bindparam("share", type_=sa.BigInteger)
-        within = sa.func.length(images.c.metadata) <= share
-        columns[-1] = sa.case((within, images.c.metadata)).label("metadata")
+    order = [page.c.created_at.desc(), page.c.image_id.desc()]
+    if dialect == "postgresql":
+        # The other databases sort by columns of the page in less time.
+        order = [images.c.created_at.desc(), images.c.id.desc()]
     return (
-        sa.select(*columns)
+        sa.select(*_columns(dialect, plan))
         .select_from(page.join(images, images.c.id == page.c.image_id))
-        .order_by(images.c.created_at.desc(), images.c.id.desc())
+        .order_by(*order)
     )
 
 
-def _rows(shape: Shape, number: int) -> sa.Select[Any]:
-    """Return when and which images a set yields, cut to the page's length."""
-    one = shape.sets[number]
-    few_changes = bool(shape.few_changes) and shape.few_changes[number]
-    source, scope, first = _source(shape, one, few_changes=few_changes)
-    image_id = source.c.id if source is images else source.c.image_id
-    created_at = source.c.created_at
-    if one.shared and source is not image_members:
-        scope += [source.c.owner != _project_id(), _accepted(image_id)]
-    for other in range(first, shape.terms):
-        scope.append(_has_term(image_id, other))
-    if shape.changes_since and not few_changes:
-        scope.append(_has_changed(source, image_id))
-    if shape.after_marker:
-        # Every database reads this one from the marker's place on; the usual
-        # OR of two cases PostgreSQL would scan up to it, and MariaDB does so
-        # for a comparison of rows.
-        when = sa.bindparam(
-            "marker_created_at", type_=images.c.created_at.type
-        )
-        marker = sa.bindparam("marker_id", type_=images.c.id.type)
-        scope += [
-            created_at <= when,
-            sa.or_(created_at < when, image_id < marker),
-        ]
-    rows = (
-        sa.select(created_at.label("created_at"), image_id.label("image_id"))
-        .where(*scope)
-        .order_by(created_at.desc(), image_id.desc())
-        .limit(_row_count())
-        .subquery()
-    )
-    # SQLite takes ORDER BY and LIMIT in a part of a union only inside FROM.
-    return sa.select(*rows.c)
+def probe(dialect: str, plan: Plan, after: bool) -> sa.CompoundSelect[Any]:
+    """Return a SELECT of the places that leaders reach in each range.
 
-
-def _source(
-    shape: Shape, one: Set, *, few_changes: bool
-) -> tuple[sa.FromClause, list[sa.ColumnElement[bool]], int]:
-    """Return what a set is read from, its condition, and the terms it covers.
-
-    :returns: the number is that of the first term which is left to look up.
+    A leader reaches the entry after so many ones.  There is no row where the
+    range has no such entry.
     """
-    if few_changes:
-        return _changed(one), [], 0
-    if shape.terms and (shape.few_shared or not one.shared):
-        leading = image_terms.c.digest == _digest(0)
-        return image_terms, [leading, *_scope(image_terms.c, one)], 1
-    if one.shared:
-        return image_members, _shared_scope(one), 0
-    return images, _scope(images.c, one), 0
+    parts = []
+    for number in range(plan.ranges):
+        for position, leader in enumerate(plan.leaders):
+            source, scope = _range(number, leader)
+            time, order = source.c.created_at, [source.c.image_id.desc()]
+            if leader == _CHANGES:
+                time, order = source.c.changed_at, []
+            elif after:
+                scope += _after(source)
+            parts.append(
+                sa.select(
+                    sa.literal_column(str(position)).label("leader"),
+                    time.label("time"),
+                    source.c.image_id,
+                )
+                .where(*scope)
+                .order_by(time.desc(), *order)
+                .limit(sa.literal_column("1"))
+                .offset(sa.bindparam("size", type_=sa.Integer))
+            )
+    return _union(dialect, parts)
 
 
-def _scope(
-    columns: sa.ColumnCollection[str, sa.ColumnElement[Any]], one: Set
-) -> list[sa.ColumnElement[bool]]:
-    """Return the condition of a set, as a prefix of an index."""
-    scope = [
-        columns["visibility"] == one.visibility,
-        columns["state"] == one.state,
-    ]
-    if one.own:
-        scope.append(columns["owner"] == _project_id())
-    return scope
+def _union(
+    dialect: str, parts: list[sa.Select[Any]]
+) -> sa.CompoundSelect[Any]:
+    if dialect == "sqlite":
+        # It takes no parts in parentheses.
+        parts = [sa.select(part.subquery()) for part in parts]
+    return sa.union_all(*parts)
 
 
-def _shared_scope(one: Set) -> list[sa.ColumnElement[bool]]:
-    """Return the condition of what is shared, as rows of members."""
-    shown = _there_is(
-        images.c.id,
-        images.c.id == image_members.c.image_id,
-        images.c.visibility == one.visibility,
-        images.c.owner != _project_id(),
-    )
-    return [
-        image_members.c.member == _project_id(),
-        image_members.c.status == "accepted",
-        image_members.c.state == one.state,
-        shown,
-    ]
-
-
-def _accepted(image_id: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
-    """Return whether the viewer's project has accepted an image."""
-    return _there_is(
-        image_members.c.image_id,
-        image_members.c.image_id == image_id,
-        image_members.c.member == _project_id(),
-        image_members.c.status == "accepted",
-    )
-
-
-def _changed(one: Set) -> sa.FromClause:
-    """Return the few images of a set that have changed, in no order."""
-    # The order and the limit keep the planner on the index by time of change.
-    # The limit is far from what the probe has counted: what changes between
-    # the two statements must not push an image off the page.
-    return (
-        sa.select(
-            images.c.id.label("image_id"), images.c.created_at, images.c.owner
+def _columns(dialect: str, plan: Plan) -> list[sa.ColumnElement[Any]]:
+    if plan.summary:
+        return [images.c.id, images.c.name]
+    columns: list[sa.ColumnElement[Any]] = list(IMAGE_COLUMNS)
+    if plan.bounded:
+        size: sa.ColumnElement[int] = sa.func.octet_length(images.c.metadata)
+        if dialect == "sqlite":
+            # It has octet_length only since 3.43.
+            size = sa.func.length(sa.cast(images.c.metadata, sa.BLOB))
+        share = sa.bindparam("share", type_=sa.BigInteger)
+        columns[-1] = sa.case((size <= share, images.c.metadata)).label(
+            "metadata"
         )
-        .where(*_scope(images.c, one), images.c.changed_at >= _changes_since())
-        .order_by(images.c.changed_at.desc())
-        .limit(sa.literal_column(str(FEW * 100)))
-        .subquery()
-    )
+    return columns
 
 
-def _has_term(
-    image_id: sa.ColumnElement[str], number: int
-) -> sa.ColumnElement[bool]:
-    other = image_terms.alias()
-    return _there_is(
-        other.c.image_id,
-        other.c.image_id == image_id,
-        other.c.digest == _digest(number),
-    )
+def _range(
+    number: int, leader: str
+) -> tuple[sa.FromClause, list[sa.ColumnElement[bool]]]:
+    """Return a table of the search index, and the condition of a range."""
+    source = search_entries
+    if leader in (_NO_FILTER, _CHANGES):
+        source = image_audiences
+    scope = [
+        source.c.audience == sa.bindparam(f"audience_{number}"),
+        source.c.state == sa.bindparam(f"state_{number}"),
+    ]
+    if leader != _NO_FILTER:
+        scope.append(_condition(source, leader))
+    return source, scope
 
 
-def _has_changed(
-    source: sa.FromClause, image_id: sa.ColumnElement[str]
-) -> sa.ColumnElement[bool]:
-    changed_at: sa.ColumnElement[Any]
-    if source is images:
-        # What isn't a bare column keeps the planner off the index by time of
-        # change, where the set is to be walked in its order.
-        changed_at = sa.func.coalesce(images.c.changed_at, images.c.created_at)
-        return changed_at >= _changes_since()
-    other = images.alias()
-    return _there_is(
-        other.c.id,
-        other.c.id == image_id,
-        other.c.changed_at >= _changes_since(),
-    )
+def _condition(source: sa.FromClause, name: str) -> sa.ColumnElement[bool]:
+    """Return the condition of a filter on its table of the search index."""
+    if name == _CHANGES:
+        return source.c.changed_at >= sa.bindparam(name)
+    return source.c.digest == sa.bindparam(name)
 
 
-def _there_is(
-    column: sa.ColumnElement[Any], *scope: sa.ColumnElement[bool]
-) -> sa.ColumnElement[bool]:
-    """Return whether a row exists, looked up row by row.
+def _matches(source: sa.FromClause, name: str) -> sa.ColumnElement[bool]:
+    """Return whether a filter matches an image, looked up by primary key.
 
     EXISTS says the same, but planners turn it into a join, and may then read
-    all that has the second of two terms.
+    all images that the filter matches.
     """
-    found = sa.select(column).where(*scope).scalar_subquery()
-    return found.is_not(None)
-
-
-def _count(
-    column: sa.ColumnElement[Any],
-    scope: list[sa.ColumnElement[bool]],
-    limit: int,
-) -> sa.ScalarSelect[int]:
-    rows = (
-        sa.select(column)
-        .where(*scope)
-        .limit(sa.literal_column(str(limit + 1)))
-        .subquery()
+    table = image_audiences if name == _CHANGES else search_entries
+    other = table.alias()
+    found = sa.select(other.c.image_id).where(
+        other.c.image_id == source.c.image_id,
+        other.c.audience == source.c.audience,
+        _condition(other, name),
     )
-    return sa.select(sa.func.count()).select_from(rows).scalar_subquery()
+    return found.scalar_subquery().is_not(None)
 
 
-def _digest(number: int) -> sa.BindParameter[Any]:
-    return sa.bindparam(f"digest_{number}", type_=image_terms.c.digest.type)
+# Each database reads an index only from or to a place that is written like
+# this.  For the usual OR of two cases PostgreSQL reads all rows before the
+# place, and for a comparison of rows MariaDB does so.
 
 
-def _project_id() -> sa.BindParameter[Any]:
-    return sa.bindparam("project_id", type_=images.c.owner.type)
+def _after(source: sa.FromClause) -> list[sa.ColumnElement[bool]]:
+    created_at, image_id = source.c.created_at, source.c.image_id
+    time = sa.bindparam("after_created_at", type_=created_at.type)
+    older = sa.or_(created_at < time, image_id < sa.bindparam("after_id"))
+    return [created_at <= time, older]
 
 
-def _changes_since() -> sa.BindParameter[Any]:
-    return sa.bindparam("changes_since", type_=images.c.changed_at.type)
-
-
-def _row_count() -> sa.BindParameter[Any]:
-    return sa.bindparam("rows", type_=sa.Integer)
+def _until(source: sa.FromClause) -> list[sa.ColumnElement[bool]]:
+    created_at, image_id = source.c.created_at, source.c.image_id
+    time = sa.bindparam("until_created_at", type_=created_at.type)
+    newer = sa.or_(created_at > time, image_id >= sa.bindparam("until_id"))
+    return [created_at >= time, newer]

@@ -1,235 +1,247 @@
 # SPDX-License-Identifier: Apache-2.0
 """The store on a relational database.
 
-Every writing transaction changes the image's row first.  That takes the row's
-lock before anything is read, so concurrent changes of one image queue up, on
-one server and in a Galera cluster alike.
+A change is a transaction that begins with an UPDATE of the image's row, on the
+condition that its generation is still the one that was read.  That takes the
+row's lock, on one server and in a Galera cluster alike.
 """
 
+from collections.abc import Mapping
 from collections.abc import Sequence
+import dataclasses
 import functools
+import json
 from typing import Any
 
-from oslo_db import exception as db_exc
 from oslo_utils import timeutils
 import sqlalchemy as sa
 
-from images_service import errors
+from images_service import exception
 from images_service import model
-from images_service.store.sql import bulk
-from images_service.store.sql import connections
-from images_service.store.sql import documents
+from images_service.store import base
+from images_service.store.sql import admin
+from images_service.store.sql import cursor
 from images_service.store.sql import engine
 from images_service.store.sql import listing
-from images_service.store.sql import reading
-from images_service.store.sql import terms
+from images_service.store.sql import schema
+from images_service.store.sql import search_index
 from images_service.store.sql.schema import image_members
-from images_service.store.sql.schema import image_terms
 from images_service.store.sql.schema import images
 
-# Statements that are kept, by how many terms they drop.
-_STATEMENTS = 512
 # Images that one transaction of an import stores.
 _BATCH = 5000
 
-_PURGED = "An image with this id was purged; ids are never used again."
+# A row of the right columns is one: a page makes a thousand of them.
+_as_image = functools.partial(tuple.__new__, model.Image)
+_as_summary = functools.partial(tuple.__new__, model.Summary)
 
-_FOR_CHANGE = sa.select(*listing.IMAGE_COLUMNS).where(
-    images.c.id == sa.bindparam("image_id")
+# An image, and the viewer's share of it.
+_SEEN = (
+    sa.select(*schema.IMAGE_COLUMNS, image_members.c.status.label("share"))
+    .select_from(
+        images.outerjoin(
+            image_members,
+            sa.and_(
+                image_members.c.image_id == images.c.id,
+                image_members.c.member == sa.bindparam("project_id"),
+            ),
+        )
+    )
+    .where(images.c.id == sa.bindparam("image_id"))
 )
-_EXISTS = sa.select(images.c.id).where(
-    images.c.id == sa.bindparam("image_id"), images.c.deleted_at.is_(None)
-)
-# What every change begins with; a precondition is one more condition.
+_UNDELETED = _SEEN.where(images.c.deleted_at.is_(None))
+_NOTHING = sa.text("SELECT 1")
+
+# The first statement of every change: it matches no row if another change came
+# first.
 _TOUCH = (
     sa.update(images)
     .where(
-        images.c.id == sa.bindparam("image_id"), images.c.deleted_at.is_(None)
+        images.c.id == sa.bindparam("image_id"),
+        images.c.generation == sa.bindparam("read"),
+        images.c.deleted_at.is_(None),
     )
     .values(
-        generation=images.c.generation + 1,
+        generation=sa.bindparam("next"),
         updated_at=sa.bindparam("now"),
         changed_at=sa.bindparam("now"),
     )
 )
-_MARK_DELETED = _TOUCH.values(deleted_at=sa.bindparam("now"))
-# The same, only where the image still has the generation that is expected.
-_IF_EXPECTED = {
-    clause: clause.where(images.c.generation == sa.bindparam("expected"))
-    for clause in (_TOUCH, _MARK_DELETED)
-}
-_SET_METADATA = (
-    sa.update(images)
-    .where(images.c.id == sa.bindparam("image_id"))
-    .values(metadata=sa.bindparam("document"))
+_SET_METADATA = _TOUCH.values(metadata=sa.bindparam("document"))
+_MARK_DELETED = _TOUCH.values(
+    deleted_at=sa.bindparam("now"),
+    status="deleted",
+    state=sa.bindparam("new_state"),
 )
-_SET_STATUS = (
-    sa.update(images)
-    .where(images.c.id == sa.bindparam("image_id"))
-    .values(status=sa.bindparam("status"), state=sa.bindparam("new_state"))
-)
-_SET_STATE = tuple(
-    sa.update(table)
-    .where(table.c.image_id == sa.bindparam("of_image"))
-    .values(state=sa.bindparam("new_state"))
-    for table in (image_terms, image_members)
-)
-_ADD_TERMS = sa.insert(image_terms)
 
 
-class SqlStore(reading.Reader):
+class SqlStore(base.ImageStore):
     """Images in the tables of ``schema``.
 
     :param database: where the tables are.
     """
 
     def __init__(self, database: engine.Database) -> None:
-        super().__init__(database)
-        self._drop_terms = functools.lru_cache(_STATEMENTS)(_drop_terms)
+        self._database = database
+        self._listing = listing.Listing(database.replica.engine.dialect)
 
-    @engine.retried
-    def change_metadata(
+    def get(self, image_id: str, viewer: model.Viewer) -> model.Image:
+        """Return one image; see ``base.ImageStore.get``."""
+        image = self._database.primary.read(
+            lambda db: _visible(db, _UNDELETED, image_id, viewer)
+        )
+        if image is None:
+            raise exception.ImageNotFound
+        return image
+
+    def ping(self) -> None:
+        """Run a query without tables; see ``base.ImageStore.ping``."""
+        self._database.replica.read(lambda db: db.rows(_NOTHING))
+
+    def connection_counts(self) -> tuple[int, int]:
+        """See ``base.ImageStore.connection_counts``."""
+        return self._database.connection_counts()
+
+    def page(
+        self, query: model.ListQuery, viewer: model.Viewer
+    ) -> model.Page[model.Image]:
+        """Return a page of images; see ``base.ImageStore.page``."""
+        fetched = self._rows(query, viewer, summary=False)
+        found = list(map(_as_image, fetched[: query.limit]))
+        if None in [image.metadata for image in found]:
+            # The page holds too much; with half as many images, each may hold
+            # more.
+            fewer = dataclasses.replace(query, limit=query.limit // 2)
+            return self.page(fewer, viewer)
+        return model.Page(found, len(fetched) > len(found))
+
+    def index(
+        self, query: model.ListQuery, viewer: model.Viewer
+    ) -> model.Page[model.Summary]:
+        """Return a page of ids and names; see ``base.ImageStore.index``."""
+        fetched = self._rows(query, viewer, summary=True)
+        found = list(map(_as_summary, fetched[: query.limit]))
+        return model.Page(found, len(fetched) > len(found))
+
+    def _rows(
         self,
-        image_id: str,
-        change: model.MetadataChange,
-        quota: int,
-        generation: int | None = None,
+        query: model.ListQuery,
+        viewer: model.Viewer,
+        *,
+        summary: bool,
+    ) -> list[cursor.Row]:
+        """Return the rows of a page, and one more where one follows."""
+        place = None
+        if query.marker is not None:
+            place = self._place(query.marker, viewer)
+        return self._database.replica.read(
+            lambda db: self._listing.read(
+                db, query, viewer, place, summary=summary
+            )
+        )
+
+    def _place(self, marker: str, viewer: model.Viewer) -> listing.Place:
+        """Return the place of the image after which a page starts.
+
+        :raises MarkerNotFound: the viewer sees no such image.
+        """
+        # An image that was deleted since still has its place.  One that is
+        # new may be missing on a replica, which lags behind.
+        for server in (self._database.replica, self._database.primary):
+            image = server.read(lambda db: _visible(db, _SEEN, marker, viewer))
+            if image is not None:
+                return image.created_at, image.id
+            if server is self._database.primary:
+                break
+        raise exception.MarkerNotFound(marker)
+
+    def change_metadata(
+        self, image: model.Image, items: Mapping[str, str]
     ) -> model.Image:
         """Change metadata; see ``base.ImageStore.change_metadata``."""
+        after = _next(image)._replace(metadata=schema.document(items))
+        before = json.loads(image.metadata).items()
+        # The entries of unchanged items stay.
+        old = search_index.metadata_digests(before - items.items())
+        new = search_index.metadata_digests(items.items() - before)
 
-        def act(db: connections.Session) -> model.Image:
-            image = _touched(db, _TOUCH, image_id, generation)
-            before = documents.load(image.metadata)
-            after = documents.changed(before, change, quota)
-            document = documents.dump(after)
-            db.execute(
-                _SET_METADATA, {"image_id": image_id, "document": document}
-            )
-            # Of what stays there is nothing to say.
-            changed = before.items() ^ after.items()
-            self._change_terms(
-                db,
-                image,
-                terms.of_metadata(dict(before.items() & changed)),
-                terms.of_metadata(dict(after.items() & changed)),
-            )
-            return image._replace(metadata=document)
+        values = {"document": after.metadata}
+        self._change(_SET_METADATA, after, values, old, new)
+        return after
 
-        return self._database.primary.write(act)
-
-    @engine.retried
-    def delete(self, image_id: str, generation: int | None = None) -> None:
+    def delete(self, image: model.Image) -> None:
         """Mark an image as deleted; see ``base.ImageStore.delete``."""
+        now = _next(image)
+        after = now._replace(status="deleted", deleted_at=now.updated_at)
+        values = {"new_state": int(search_index.state_of(after))}
+        old = search_index.status_digests(image.status)
+        new = search_index.status_digests(after.status)
+        self._change(_MARK_DELETED, after, values, old, new)
 
-        def act(db: connections.Session) -> None:
-            before = _touched(db, _MARK_DELETED, image_id, generation)
-            after = before._replace(status="deleted")
-            state = int(terms.state_of(after))
-            db.execute(
-                _SET_STATUS,
-                {
-                    "image_id": image_id,
-                    "status": after.status,
-                    "new_state": state,
-                },
-            )
-            for clause in _SET_STATE:
-                db.execute(clause, {"of_image": image_id, "new_state": state})
-            self._change_terms(
-                db,
-                after,
-                terms.of_status(before.status),
-                terms.of_status(after.status),
-            )
-
-        self._database.primary.write(act)
-
-    def _change_terms(
+    def _change(
         self,
-        db: connections.Session,
-        image: model.Image,
+        clause: sa.Update,
+        after: model.Image,
+        values: Mapping[str, Any],
         old: set[bytes],
         new: set[bytes],
     ) -> None:
-        """Put an image's new terms in the place of old ones."""
-        if gone := sorted(old - new):
-            values = {f"digest_{n}": digest for n, digest in enumerate(gone)}
-            db.execute(
-                self._drop_terms(len(gone)), {"of_image": image.id, **values}
-            )
-        if come := terms.rows_of(image, new - old):
-            db.insert(_ADD_TERMS, come)
+        """Change an image, if it has not changed since it was read.
+
+        :raises base.Changed: it has.
+        """
+        given = {
+            "image_id": after.id,
+            "read": after.generation - 1,
+            "next": after.generation,
+            "now": after.updated_at,
+            **values,
+        }
+
+        def act(db: cursor.Cursor) -> None:
+            if not db.change(clause, given):
+                raise base.Changed
+            search_index.change(db, after, old, new)
+
+        self._database.primary.write(act)
 
     def add(
         self, images: Sequence[model.NewImage], *, replace: bool = False
-    ) -> list[errors.Error | None]:
+    ) -> list[exception.Error | None]:
         """Store images; see ``base.ImageStore.add``."""
-        results: list[errors.Error | None] = []
+        results: list[exception.Error | None] = []
         for start in range(0, len(images), _BATCH):
-            results += self._add(images[start : start + _BATCH], replace)
-        return results
-
-    @engine.retried
-    def _add(
-        self, new_images: Sequence[model.NewImage], replace: bool
-    ) -> list[errors.Error | None]:
-        """Store some images in one transaction."""
-        with self._database.writer.begin() as db:
-            ids = [new.image.id for new in new_images]
-            taken, purged = bulk.known(db, ids), bulk.purged(db, ids)
-            results: list[errors.Error | None] = []
-            accepted: dict[str, model.NewImage] = {}
-            for new in new_images:
-                image_id = new.image.id
-                if image_id in purged:
-                    results.append(errors.Conflict(_PURGED))
-                elif image_id in accepted or (
-                    image_id in taken and not replace
-                ):
-                    results.append(errors.Conflict())
-                else:
-                    accepted[image_id] = new
-                    results.append(None)
-            bulk.replace(db, [n for i, n in accepted.items() if i in taken])
-            try:
-                bulk.insert(
-                    db, [n for i, n in accepted.items() if i not in taken]
-                )
-            except db_exc.DBDuplicateEntry as error:
-                # Somebody else has just stored one of them: look again.
-                raise db_exc.RetryRequest(error) from error
+            batch = images[start : start + _BATCH]
+            results += admin.add(self._database, batch, replace=replace)
         return results
 
 
-def _touched(
-    db: connections.Session,
-    clause: sa.Update,
+def _visible(
+    db: cursor.Cursor,
+    clause: sa.Select[Any],
     image_id: str,
-    generation: int | None,
-) -> model.Image:
-    """Return an image whose row's lock was taken by a change of it.
+    viewer: model.Viewer,
+) -> model.Image | None:
+    """Return the image, if there is one that the viewer may see."""
+    if not model.IMAGE_ID.fullmatch(image_id):
+        return None
+    values = {"image_id": image_id.lower(), "project_id": viewer.project_id}
+    rows = db.rows(clause, values)
+    if not rows:
+        return None
+    *fields, share = rows[0]
+    image = model.Image._make(fields)
+    seen = (
+        viewer.is_admin
+        or image.visibility in ("public", "community")
+        or image.owner == viewer.project_id
+        or (image.visibility == "shared" and share is not None)
+    )
+    return image if seen else None
 
-    :param clause: the change, which counts the generation up.
-    :raises errors.ImageNotFound: there is no such image any more.
-    :raises errors.PreconditionFailed: it has another generation.
-    """
-    values: dict[str, Any] = {"image_id": image_id, "now": timeutils.utcnow()}
-    if generation is not None:
-        clause, values["expected"] = _IF_EXPECTED[clause], generation
-    if not db.execute(clause, values):
-        exists = db.rows(_EXISTS, {"image_id": image_id})
-        raise errors.PreconditionFailed if exists else errors.ImageNotFound
-    (row,) = db.rows(_FOR_CHANGE, {"image_id": image_id})
-    return model.Image._make(row)
 
-
-def _drop_terms(count: int) -> sa.Delete:
-    """Return the statement that takes so many terms of an image away."""
-    digests = [
-        sa.bindparam(f"digest_{number}", type_=image_terms.c.digest.type)
-        for number in range(count)
-    ]
-    return sa.delete(image_terms).where(
-        image_terms.c.image_id == sa.bindparam("of_image"),
-        sa.or_(*(image_terms.c.digest == digest for digest in digests)),
+def _next(image: model.Image) -> model.Image:
+    """Return an image with the next generation and the present time."""
+    return image._replace(
+        generation=image.generation + 1, updated_at=timeutils.utcnow()
     )

@@ -14,7 +14,7 @@ from images_service.api import openapi
 from images_service.api import routes
 from images_service.tests.servers import processes
 
-# Of tox -e api-ref alone; other environments only look which tests there are.
+# Of tox -e browser alone; other environments only look which tests there are.
 HAS_SELENIUM = importlib.util.find_spec("selenium") is not None
 if HAS_SELENIUM:
     from selenium import webdriver
@@ -35,6 +35,9 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 class TestPage(unittest.TestCase):
+    url: str
+    browser: "webdriver.Chrome"
+
     @classmethod
     def setUpClass(cls):
         if not HAS_SELENIUM:
@@ -42,7 +45,7 @@ class TestPage(unittest.TestCase):
         if not processes.find("chromedriver"):
             raise unittest.SkipTest("chromium-driver is not installed")
         if not os.path.exists(f"{PAGE}/index.html"):
-            raise unittest.SkipTest("tox -e api-ref builds the page first")
+            raise unittest.SkipTest("tox -e browser builds the page first")
         server = http.server.ThreadingHTTPServer(
             ("127.0.0.1", 0), functools.partial(Quiet, directory=PAGE)
         )

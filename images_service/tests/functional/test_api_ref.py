@@ -9,7 +9,7 @@ import unittest
 import webob
 import yaml
 
-from images_service import errors
+from images_service import exception
 from images_service.api import openapi
 from images_service.api import routes
 from images_service.tests import base
@@ -102,10 +102,8 @@ class TestReference(unittest.TestCase):
         schemas = document["components"]["schemas"]
         for route, text in self.each():
             wanted = {("header", "ETag")} if route.etag else set()
-            answer = openapi.ANSWERS[route.action]
-            for name, schema in (answer or {"properties": {}})[
-                "properties"
-            ].items():
+            answer = schemas.get(route.answer, {"properties": {}})
+            for name, schema in answer["properties"].items():
                 wanted.add(("body", name))
                 of = schema.get("items", schema).get("$ref", "")
                 inner = schemas.get(of.rpartition("/")[2], {})
@@ -140,7 +138,7 @@ class TestReference(unittest.TestCase):
         told = yaml.safe_load(read("status.yaml"))
         listed = re.findall(r"^   - (\d{3})$", read("faults.inc"), re.M)
         faults = {}
-        for status, name in errors.FAULTS.values():
+        for status, name in exception.FAULTS.values():
             faults[status] = name
         self.assertEqual(sorted(faults), [int(status) for status in listed])
         for status, name in faults.items():

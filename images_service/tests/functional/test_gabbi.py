@@ -10,7 +10,7 @@ from gabbi import fixture
 import yaml
 
 from images_service import app
-from images_service import errors
+from images_service import exception
 from images_service import glance
 from images_service.api import routes
 from images_service.store.sql import engine
@@ -144,7 +144,7 @@ class TestCoverage(unittest.TestCase):
         found = {case.get("status", 200) for case in _cases()}
         sent_by_the_api = {
             status
-            for error, (status, _) in errors.FAULTS.items()
+            for error, (status, _) in exception.FAULTS.items()
             # An import's, the server's and the database's have their own
             # tests: a file can't bring them about.
             if status not in (409, 500, 503)

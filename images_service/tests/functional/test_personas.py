@@ -14,7 +14,6 @@ from images_service import config
 from images_service import glance
 from images_service import model
 from images_service.api import routes
-from images_service.policy import rules
 from images_service.store.sql import engine
 from images_service.store.sql.store import SqlStore
 from images_service.tests import base
@@ -108,9 +107,7 @@ def table_of(action):
 KINDS = tuple(dict.fromkeys(kind for kind, _ in cells(READ)))
 
 
-class PersonasTestCase(base.TestCase):
-    request = base.ApiTestCase.request
-    assertFault = base.ApiTestCase.assertFault
+class PersonasTestCase(base.RequestTestCase):
     policy: dict | None = None
 
     def setUp(self):
@@ -198,10 +195,11 @@ class TestShippedFile(PersonasTestCase):
         shipped = config.find_file(
             config.load(["--config-file", os.devnull]), "policy.json"
         )
+        assert shipped is not None
         with open(shipped, encoding="utf-8") as file:
             self.policy = json.load(file)
         self.assertEqual(
-            {rule.name: rule.check_str for rule in rules.list_rules()},
+            {rule.name: rule.check_str for rule in routes.list_rules()},
             self.policy,
         )
         super().setUp()
@@ -234,11 +232,11 @@ class TestEveryActionAllowed(PersonasTestCase):
 class TestNothingButAt(TestEveryActionAllowed):
     """The same where context_is_admin is "@", too.
 
-    It makes nobody an administrator, so an admin is a stranger, as the
+    It makes no caller an administrator, so an admin is a stranger, as the
     service is.
     """
 
-    policy = {rule.name: "@" for rule in rules.list_rules()}
+    policy = {rule.name: "@" for rule in routes.list_rules()}
 
     def expected(self, action):
         found = super().expected(action)
@@ -257,6 +255,9 @@ class BlindStore(SqlStore):
 
     def page(self, query, viewer):
         return super().page(query, self.everything)
+
+    def index(self, query, viewer):
+        return super().index(query, self.everything)
 
 
 class TestBlindStore(PersonasTestCase):

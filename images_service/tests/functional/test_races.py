@@ -2,15 +2,23 @@
 """Concurrent changes of one image lose nothing, on every database."""
 
 import collections
+import contextlib
+import dataclasses
 import random
 import threading
 import time
+from unittest import mock
 
 import sqlalchemy as sa
 
 from images_service import app
+from images_service import exception
+from images_service import glance
+from images_service import model
+from images_service.store.sql import admin
 from images_service.store.sql import engine
 from images_service.store.sql import schema
+from images_service.store.sql.store import SqlStore
 from images_service.tests import backends
 from images_service.tests import base
 
@@ -20,8 +28,6 @@ SECONDS_AT_MOST = 60
 
 
 class Races(backends.OnBackend):
-    request = base.ApiTestCase.request
-
     def setUp(self):
         super().setUp()
         self.conf = self.make_conf(
@@ -32,13 +38,13 @@ class Races(backends.OnBackend):
         self.app = app.create(self.conf, self.store)
         self.image_id = f"{random.getrandbits(32):08x}" + base.UNKNOWN[8:]
         record = {"id": self.image_id, "owner": base.OWNER}
-        self.store.add([base.glance.new_image(record, base.NOW)])
+        self.store.add([glance.new_image(record, base.NOW)])
         self.path = f"/images/{self.image_id}"
 
     def race(self, *actions):
         """Let every thread do its action at once; return what each got."""
         start = threading.Barrier(len(actions))
-        answers = [None] * len(actions)
+        answers: list = [None] * len(actions)
 
         def run(number, action):
             start.wait(SECONDS_AT_MOST)
@@ -145,6 +151,135 @@ class Races(backends.OnBackend):
         self.assertEqual(404, self.request("GET", self.path).status_int)
         self.assertEqual(404, self.post({"late": "x"})())
 
+    @contextlib.contextmanager
+    def between_decision_and_write(self, change):
+        """Change the image once, after an action has read it."""
+        read = self.store.get
+        reads = []
+
+        def get(*args):
+            image = read(*args)
+            reads.append(image)
+            if len(reads) == 1:
+                admin.edit(self.store._database, image.id, change)
+            return image
+
+        with mock.patch.object(self.store, "get", get):
+            yield reads
+
+    def test_an_image_that_is_protected_in_between_is_not_deleted(self):
+        def protect(new):
+            image = new.image._replace(protected=True)
+            return dataclasses.replace(new, image=image)
+
+        with self.between_decision_and_write(protect) as reads:
+            self.assertEqual(403, self.delete())
+        self.assertEqual(2, len(reads))
+        self.assertEqual(200, self.request("GET", self.path).status_int)
+
+    def test_a_former_owner_neither_writes_nor_reads(self):
+        def give_away(new):
+            image = new.image._replace(owner=base.OTHER)
+            return model.NewImage(image, {"secret": "x"}, new.members)
+
+        with self.between_decision_and_write(give_away):
+            response = self.request(
+                "POST", f"{self.path}/metadata", body={"metadata": {"a": "b"}}
+            )
+        self.assertEqual(404, response.status_int)
+        self.assertNotIn("secret", response.text)
+        image = self.store.get(self.image_id, model.Viewer(base.OTHER))
+        self.assertEqual('{"secret":"x"}', image.metadata)
+
+    def test_another_change_in_between_is_kept(self):
+        def add(new):
+            return dataclasses.replace(new, metadata={"other": "x"})
+
+        with self.between_decision_and_write(add):
+            self.assertEqual(200, self.post({"a": "b"})())
+        self.assertEqual({"other": "x", "a": "b"}, self.metadata())
+
+    def test_if_match_holds_until_the_write(self):
+        etag = self.request("GET", self.path).headers["ETag"]
+        with self.between_decision_and_write(lambda new: new):
+            response = self.request("DELETE", self.path, If_Match=etag)
+        self.assertEqual(412, response.status_int)
+
+    def test_an_image_that_always_changes_is_a_503(self):
+        read = self.store.get
+        start = time.monotonic()
+        with (
+            mock.patch.object(
+                self.store,
+                "get",
+                lambda *args: read(*args)._replace(generation=0),
+            ),
+        ):
+            response = self.request("DELETE", self.path)
+        self.assertEqual(503, response.status_int)
+        self.assertIn("Retry-After", response.headers)
+        self.assertLess(time.monotonic() - start, 5)
+
+    def test_an_import_loses_no_batch_beside_a_purge(self):
+        """A purge removed an image that an import was about to replace."""
+        records = [
+            {
+                "id": f"{number:08d}{base.UNKNOWN[8:]}",
+                "owner": base.OWNER,
+                "deleted_at": "2020-01-01T00:00:00Z",
+            }
+            for number in range(1500)
+        ]
+        images = [glance.new_image(r, base.NOW) for r in records]
+        self.store.add(images, replace=True)
+        before = base.NOW
+        database = engine.Database(self.conf, engine.COMMANDS)
+        self.addCleanup(database.dispose)
+        purged: list[int] = []
+
+        def purge():
+            purged.extend(admin.purge(database, before))
+
+        thread = threading.Thread(target=purge)
+        thread.start()
+        results = []
+        for _ in range(5):
+            results += SqlStore(database).add(images, replace=True)
+        thread.join(SECONDS_AT_MOST)
+        refused = [result for result in results if result is not None]
+        self.assertTrue(
+            all(isinstance(one, exception.Conflict) for one in refused)
+        )
+        self.assertEqual([], list(admin.check(database, repair=False)))
+        with database.writer.begin() as db:
+            for table in (schema.purged_images,):
+                db.execute(sa.delete(table))
+
+    def test_a_check_calls_no_busy_database_wrong(self):
+        """It read images and what they are found by at two moments."""
+        stop = threading.Event()
+
+        def write():
+            number = 0
+            while not stop.is_set():
+                number += 1
+                base.change_metadata(
+                    self.store, self.image_id, {"k": str(number)}
+                )
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        try:
+            wrong = [
+                image
+                for _ in range(100)
+                for image in admin.check(self.store._database, repair=False)
+            ]
+        finally:
+            stop.set()
+            thread.join(SECONDS_AT_MOST)
+        self.assertEqual([], wrong)
+
     def test_a_lock_that_stays_is_a_503(self):
         blocker = engine.Database(self.conf)
         self.addCleanup(blocker.dispose)
@@ -185,13 +320,13 @@ class Races(backends.OnBackend):
         )
 
 
-class TestSqlite(Races, base.TestCase):
+class TestSqlite(Races, base.RequestTestCase):
     backend = "sqlite"
 
 
-class TestMysql(Races, base.TestCase):
+class TestMysql(Races, base.RequestTestCase):
     backend = "mysql"
 
 
-class TestPostgresql(Races, base.TestCase):
+class TestPostgresql(Races, base.RequestTestCase):
     backend = "postgresql"

@@ -5,7 +5,9 @@ One long module, since all of it walks one table with the same helpers.
 """
 
 import json
+from unittest import mock
 
+from images_service import app
 from images_service import model
 from images_service.api import dispatch
 from images_service.api import routes
@@ -52,7 +54,9 @@ class TestTable(RoutesTestCase):
     def test_rows_are_complete(self):
         for route in self.each_route():
             controller, _, action = route.action.partition(":")
-            application = dispatch.Application(self.conf, self.store, object())
+            application = dispatch.Application(
+                self.conf, self.store, mock.Mock(), app.CONTROLLERS
+            )
             self.assertTrue(
                 callable(getattr(application._controllers[controller], action))
             )

@@ -12,6 +12,7 @@ import unittest
 
 from keystoneauth1 import session as keystone_session
 from keystoneauth1.identity import v3
+from oslo_config import cfg
 import requests
 
 from images_service import glance
@@ -39,6 +40,17 @@ USERS = {
 
 class CloudTestCase(base.TestCase):
     """Tests that share one cloud; each has the images of ``base`` anew."""
+
+    folder: str
+    keystone: processes.Keystone
+    memcached: processes.Memcached
+    api: processes.Api
+    conf: cfg.ConfigOpts
+    store: SqlStore
+    # Project -> its id.
+    projects: dict[str, str]
+    # An administrator's.
+    root: keystone_session.Session
 
     @classmethod
     def setUpClass(cls):

@@ -139,6 +139,9 @@ class TestTokens(cloud.CloudTestCase):
                 json={"user": {"enabled": enabled}},
             )
             if enabled:
+                # Keystone has revoked all tokens of the second in which the
+                # user was disabled.
+                time.sleep(2)
                 token = self.token("rob")
             response = self.get("/images", token)
             self.assertEqual(status, response.status_code)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests without a pause, while a server reloads or ends."""
 
+import collections
 import http.client
 import threading
 import time
@@ -48,7 +49,8 @@ class Load:
         deadline = time.monotonic() + patience
         while self.answered < goal:
             if time.monotonic() > deadline:
-                raise AssertionError(f"No answers any more: {self.lost}")
+                lost = collections.Counter(self.lost)
+                raise AssertionError(f"No answers any more: {lost}")
             time.sleep(0.01)
 
     def _run(self, keeps):

@@ -4,11 +4,13 @@
 What is started here is ended here, by its process id.
 """
 
+import contextlib
 import glob
 import grp
 import http.client
 import os
 import pwd
+import random
 import re
 import shutil
 import signal
@@ -22,9 +24,18 @@ START = "import sys; from images_service.cmd import api; sys.exit(api.main())"
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a port below those that systems give to clients' sockets.
+
+    One of these could take it before the server does.
+    """
+    while True:
+        port = random.randrange(20000, 32000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def find(*names):
@@ -47,6 +58,22 @@ def give(folder, name):
         os.chown(folder, account.pw_uid, account.pw_gid)
 
 
+def children(pid):
+    """Return the process ids of a process's children."""
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return set(file.read().split())
+
+
+def state(pid):
+    """Return what a process does, by each of its threads."""
+    found = []
+    for path in glob.glob(f"/proc/{pid}/task/*/"):
+        for name in ("stat", "wchan"):
+            with open(path + name, encoding="ascii") as file:
+                found.append(file.read()[:60])
+    return found
+
+
 class Process:
     """A server that can be killed and started again.
 
@@ -56,6 +83,7 @@ class Process:
     # Processes that would answer for a while after the first one is killed.
     has_workers = False
     cwd: str | None = None
+    process: subprocess.Popen[bytes]
     environ: dict[str, str] = {}
 
     def __init__(self, folder, name):
@@ -63,7 +91,6 @@ class Process:
         os.makedirs(self.folder)
         self.port = free_port()
         self.log = os.path.join(folder, f"log-{name}-{self.port}")
-        self.process = None
 
     def command(self):
         raise NotImplementedError
@@ -85,8 +112,25 @@ class Process:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
+    @contextlib.contextmanager
+    def frozen(self):
+        """Stop it and its children, which keep their connections."""
+        own = self.process.pid
+        os.kill(own, signal.SIGSTOP)
+        # It makes no more of them now.
+        pids = [own, *map(int, children(own))]
+        try:
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
     def stop(self):
-        if self.process is not None and self.process.poll() is None:
+        # One that has never started has none.
+        process = getattr(self, "process", None)
+        if process is not None and process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
                 self.process.wait(20)
@@ -115,8 +159,18 @@ class Process:
 class Database(Process):
     """A server that takes SQL."""
 
+    count: str
+
     def sql(self, statement):
         raise NotImplementedError
+
+    def create(self):
+        """Make a database and return its URL."""
+        raise NotImplementedError
+
+    def connections(self):
+        """Return how many connections the database ``images`` has."""
+        return int(self.sql(self.count))
 
     def answers(self):
         try:
@@ -130,6 +184,7 @@ class HTTPServer(Process):
     """A server that answers GET / without a token."""
 
     has_workers = True
+    worker_count = 2
 
     @property
     def url(self):
@@ -140,16 +195,20 @@ class HTTPServer(Process):
         before = self.workers()
         self.process.send_signal(signal.SIGHUP)
         deadline = time.monotonic() + seconds
-        while before & self.workers() or len(self.workers()) < len(before):
+        # While a server starts or reloads, it may have more than it keeps.
+        count = min(len(before), self.worker_count)
+        while before & self.workers() or len(self.workers()) < count:
             if time.monotonic() > deadline:
-                raise AssertionError(f"No reload: {self.last_words()}")
+                old = {pid: state(pid) for pid in before & self.workers()}
+                raise AssertionError(
+                    f"No reload; of {before} there is {old}, now there are "
+                    f"{self.workers()}: {self.last_words()}"
+                )
             time.sleep(0.05)
 
     def workers(self):
         """Return the process ids of its workers."""
-        pid = self.process.pid
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as f:
-            return set(f.read().split())
+        return children(self.process.pid)
 
     def answers(self):
         connection = http.client.HTTPConnection(
@@ -172,7 +231,13 @@ class Api(HTTPServer):
 
     def __init__(self, folder, name="api", *, workers=1, threads=4):
         super().__init__(folder, name)
+        self.threads = threads
+        self.worker_count = workers
         self._sizes = ("--workers", str(workers), "--threads", str(threads))
+
+    def answers(self):
+        # A worker that starts later would be taken for one of a reload.
+        return super().answers() and len(self.workers()) >= self.worker_count
 
     def command(self):
         return [
@@ -240,6 +305,27 @@ class Memcached(Process):
     def answers(self):
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+class Stub(HTTPServer):
+    """A stub of the tests, in a process of its own.
+
+    :param args: of its program, after the port.
+    """
+
+    def __init__(self, folder, module, *args):
+        super().__init__(folder, module)
+        self._module = module
+        self._args = args
+
+    def command(self):
+        return [
+            sys.executable,
+            "-m",
+            self._module,
+            str(self.port),
+            *self._args,
+        ]
 
 
 class Keystone(HTTPServer):
@@ -323,6 +409,11 @@ key_repository = {self.folder}/keys
 class MariaDB(Database):
     """One mariadbd; user root without a password."""
 
+    count = (
+        "SELECT COUNT(*) FROM information_schema.processlist "
+        "WHERE user = 'images'"
+    )
+
     def __init__(self, folder, name="mariadb"):
         super().__init__(folder, name)
         give(self.folder, "mysql")
@@ -353,6 +444,9 @@ class MariaDB(Database):
             f"--port={self.port}",
             f"--socket={self.folder}/socket",
             f"--pid-file={self.folder}/pid",
+            # A server clears other servers' temporary tables away when it
+            # starts in the same folder.
+            f"--tmpdir={self.folder}",
             "--bind-address=127.0.0.1",
             "--innodb-flush-log-at-trx-commit=1",
             *self._user(),
@@ -390,6 +484,8 @@ class MariaDB(Database):
 
 class PostgreSQL(Database):
     """One PostgreSQL; it refuses to run as root, so it runs as postgres."""
+
+    count = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = 'images'"
 
     def __init__(self, folder, name="postgresql", initialise=True):
         super().__init__(folder, name)

@@ -6,6 +6,7 @@ most 503s that a retry heals.
 """
 
 import collections
+import concurrent.futures
 import http.client
 import json
 import os
@@ -14,6 +15,7 @@ import threading
 import time
 
 from images_service import glance
+from images_service.store.sql import admin
 from images_service.store.sql import engine
 from images_service.store.sql.migrations import run
 from images_service.store.sql.store import SqlStore
@@ -126,7 +128,7 @@ class TestGalera(base.TestCase):
             api.wait()
         self.ports = [api.port for api in self.apis]
         self.acknowledged = collections.defaultdict(set)
-        self.outcomes = collections.Counter()
+        self.outcomes: collections.Counter = collections.Counter()
         self.unhealed = []
         self.stopping = threading.Event()
 
@@ -212,3 +214,57 @@ class TestGalera(base.TestCase):
                 len(kept[0] - self.acknowledged[image_id]),
                 self.outcomes[503],
             )
+
+    def race(self, *actions):
+        """Do actions at once, each in a thread; return their results."""
+        with concurrent.futures.ThreadPoolExecutor(len(actions)) as pool:
+            tasks = [pool.submit(*action) for action in actions]
+            return [task.result(120) for task in tasks]
+
+    def test_races_of_writers_on_all_nodes(self):
+        full, deleted, *_ = self.ids
+        body = {"metadata": {f"old{n}": "x" for n in range(QUOTA - 5)}}
+        status, _ = self.send(
+            self.ports[0], "POST", f"/images/{full}/metadata", body
+        )
+        self.assertEqual(200, status)
+        self.race(
+            *(
+                (self.write, self.ports[n % NODES], full, f"new{n}")
+                for n in range(20)
+            )
+        )
+        print(f"Galera: 20 writers got {dict(self.outcomes)}")
+        self.assertLessEqual(set(self.outcomes), {200, 403, 503})
+        self.assertEqual([], self.unhealed)
+        time.sleep(2)
+        kept = [self.stored(n, full) for n in range(NODES)]
+        self.assertEqual([kept[0]] * NODES, kept)
+        self.assertEqual(QUOTA, len(kept[0]))
+        self.assertLessEqual(self.acknowledged[full], kept[0])
+
+        path = f"/images/{deleted}"
+        self.outcomes.clear()
+        deletes = [(self.send, port, "DELETE", path) for port in self.ports]
+        answers = self.race(
+            *deletes,
+            *(
+                (self.write, self.ports[n % NODES], deleted, f"new{n}")
+                for n in range(17)
+            ),
+        )
+        outcomes = [answer[0] for answer in answers[:NODES]]
+        print(f"Galera: deletes got {outcomes}, writers {self.outcomes}")
+        self.assertEqual(1, outcomes.count(204))
+        self.assertLessEqual(set(outcomes), {204, 404, 503})
+        self.assertLessEqual(set(self.outcomes), {200, 404, 503})
+        time.sleep(2)
+        for port in self.ports:
+            self.assertEqual(404, self.send(port, "GET", path)[0])
+        for node in self.nodes:
+            conf = base.configuration(
+                self.make_folder(), connection=node.url()
+            )
+            database = engine.Database(conf)
+            self.addCleanup(database.dispose)
+            self.assertEqual([], list(admin.check(database, repair=False)))

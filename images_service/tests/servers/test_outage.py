@@ -12,9 +12,8 @@ from images_service.tests.servers import processes
 SECONDS = 5
 
 
-class Outage:
-    server_class: type[processes.Process]
-    request = base.ApiTestCase.request
+class Outage(base.Mixin):
+    server_class: type[processes.MariaDB | processes.PostgreSQL]
 
     def setUp(self):
         super().setUp()
@@ -85,9 +84,9 @@ class Outage:
         )
 
 
-class TestMariaDB(Outage, base.TestCase):
+class TestMariaDB(Outage, base.RequestTestCase):
     server_class = processes.MariaDB
 
 
-class TestPostgreSQL(Outage, base.TestCase):
+class TestPostgreSQL(Outage, base.RequestTestCase):
     server_class = processes.PostgreSQL

@@ -208,7 +208,7 @@ class TestPolicyEdits(base.TestCase):
         self.stopping.set()
         for thread in threads:
             thread.join(30)
-        counts = collections.Counter()
+        counts: collections.Counter = collections.Counter()
         for start, end, role, status in self.answers:
             self.assertIn(status, (200, 403))
             counts[role, status] += 1
@@ -233,3 +233,94 @@ class TestPolicyEdits(base.TestCase):
         for line in seen_by_all:
             refused = [key for key in refusals if key[1] == line]
             self.assertEqual(WORKERS, len(refused), line)
+
+
+class TestAWriterThatPauses(base.TestCase):
+    """policy.yaml is rewritten in place, and half of it is good YAML."""
+
+    rules = (
+        "os_compute_api:images:index",
+        "os_compute_api:images:detail",
+        "os_compute_api:images:show",
+    )
+
+    def setUp(self):
+        super().setUp()
+        self.api = processes.Api(self.make_folder(), workers=WORKERS)
+        self.path = os.path.join(self.api.folder, "policy.yaml")
+        conf = base.configuration(
+            self.api.folder, oslo_policy={"policy_file": "policy.yaml"}
+        )
+        with open(self.path, "w", encoding="utf-8") as file:
+            file.writelines(self.lines("old"))
+        self.make_store(conf)
+        self.addCleanup(self.api.stop)
+        self.api.start()
+        self.api.wait()
+
+    def lines(self, role):
+        """Return a file that denies all but a role; the denials come last."""
+        comment = "# Who reads images, and why.\n" * 20
+        return [
+            comment,
+            *(f'"{rule}": "role:{role}"\n' for rule in self.rules),
+        ]
+
+    def ask(self, role, path):
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.api.port, timeout=30
+        )
+        token = f"{role}:{base.OWNER}:{role}"
+        connection.request("GET", path, headers={"X-Auth-Token": token})
+        response = connection.getresponse()
+        response.read()
+        connection.close()
+        return response.status
+
+    def allowed(self, role):
+        """Return what a role reads, of each path asked for 8 times."""
+        paths = (
+            "/v2.1/images",
+            "/v2.1/images/detail",
+            f"/v2.1/images/{base.IDS['own']}",
+        )
+        statuses: collections.Counter[int] = collections.Counter()
+        for _ in range(8):
+            for path in paths:
+                statuses[self.ask(role, path)] += 1
+                time.sleep(0.02)
+        return statuses
+
+    def assertInForce(self, role, other):
+        time.sleep(SECONDS + 0.5)
+        self.assertEqual({200: 24}, self.allowed(role))
+        self.assertEqual({403: 24}, self.allowed(other))
+
+    def test_a_yaml_file_paused_in_its_writing(self):
+        for pause in (0.3, 3):
+            with open(self.path, "w", encoding="utf-8") as file:
+                for line in self.lines("new"):
+                    file.flush()
+                    time.sleep(pause)
+                    self.assertEqual({403: 24}, self.allowed("other"))
+                    file.write(line)
+            self.assertInForce("new", "old")
+            with open(self.path, "w", encoding="utf-8") as file:
+                file.writelines(self.lines("old"))
+            self.assertInForce("old", "new")
+
+    def test_a_yaml_file_that_grows_for_long(self):
+        text = "".join(self.lines("new"))
+        with open(self.path, "w", encoding="utf-8") as file:
+            for number in range(0, len(text), 10):
+                file.write(text[number : number + 10])
+                file.flush()
+                self.assertEqual(403, self.ask("other", "/v2.1/images"))
+                time.sleep(0.05)
+        self.assertInForce("new", "old")
+
+    def test_rules_that_are_left_out_have_their_defaults_again(self):
+        with open(self.path, "w", encoding="utf-8") as file:
+            file.write("# No rules.\n")
+        time.sleep(SECONDS + 0.5)
+        self.assertEqual({200: 24}, self.allowed("other"))

@@ -3,7 +3,7 @@
 
 import time
 
-from images_service import errors
+from images_service import exception
 from images_service import glance
 from images_service import model
 from images_service.tests import base
@@ -28,6 +28,8 @@ class Replica(processes.PostgreSQL):
             "-U",
             "images",
             "-R",
+            # Else it waits for the next checkpoint.
+            "--checkpoint=fast",
         )
 
 
@@ -78,7 +80,7 @@ class TestReplica(base.TestCase):
         self.assertEqual("new", self.store.get(base.UNKNOWN, OWNER).name)
         # A marker that the replica lacks is looked up on the primary.
         self.assertEqual(self.names(), self.names(marker=base.UNKNOWN))
-        with self.assertRaises(errors.MarkerNotFound):
+        with self.assertRaises(exception.MarkerNotFound):
             self.names(marker=base.UNKNOWN.replace("9", "8"))
         self.replica.sql("SELECT pg_wal_replay_resume()")
         self.catch_up()

@@ -6,6 +6,8 @@ import json
 import os
 import re
 import signal
+import socket
+import subprocess
 import sys
 import time
 import urllib.error
@@ -16,17 +18,18 @@ from images_service.tests.servers import load
 from images_service.tests.servers import processes
 
 TOKEN = {"X-Auth-Token": base.TOKENS["member"]}
+BODY = b'{"metadata": {"a": "b"}}'
 PATH = f"/v2.1/{base.OWNER}/images/detail"
 
 
 class TestServing(base.TestCase):
-    def start(self, *, workers=2, **options):
+    def start(self, *, workers=2, api_class=processes.Api, more=(), **options):
         self.folder = self.make_folder()
-        api = processes.Api(self.folder, workers=workers)
+        api = api_class(self.folder, workers=workers)
         self.conf = base.configuration(api.folder, **options)
         self.store = self.make_store(self.conf)
         self.addCleanup(api.stop)
-        api.start()
+        api.start(*more)
         api.wait()
         return api
 
@@ -55,6 +58,154 @@ class TestSignals(TestServing):
         with open(api.log, encoding="utf-8") as file:
             (line,) = [line for line in file if "stays as it was" in line]
         self.assertIn("max_limit", line)
+
+
+class Installed(processes.Api):
+    """images-service-api as installed, so that it can start itself again."""
+
+    def command(self):
+        _, _, _, *args = super().command()
+        folder = os.path.dirname(sys.executable)
+        return [f"{folder}/images-service-api", *args]
+
+
+class Activated(Installed):
+    """images-service-api with a socket of its own, as systemd passes it."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.socket = socket.create_server(("127.0.0.1", self.port))
+        os.set_inheritable(self.socket.fileno(), True)
+
+    def command(self):
+        script = 'exec 3<&"$1"; shift; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"'
+        return [
+            *("sh", "-c", script, "sh", str(self.socket.fileno())),
+            *super().command(),
+        ]
+
+    def start(self, *more):
+        with open(self.log, "ab") as output:
+            self.process = subprocess.Popen(
+                [*self.command(), *more],
+                stdout=output,
+                stderr=output,
+                close_fds=False,
+                start_new_session=True,
+            )
+
+
+class TestEnds(TestServing):
+    """What becomes of the port when a server ends."""
+
+    def unfinished(self, api):
+        """Send a request without its body; return its connection."""
+        client = socket.create_connection(("127.0.0.1", api.port), timeout=30)
+        self.addCleanup(client.close)
+        client.sendall(
+            f"POST /v2.1/images/{base.IDS['own']}/metadata HTTP/1.1\r\n"
+            f"Host: x\r\nX-Auth-Token: {base.TOKENS['member']}\r\n"
+            f"Content-Length: {len(BODY)}\r\n\r\n".encode()
+        )
+        time.sleep(0.5)
+        return client
+
+    def finish(self, client):
+        client.sendall(BODY)
+        answer = http.client.HTTPResponse(client)
+        answer.begin()
+        self.assertEqual(200, answer.status)
+
+    def test_newcomers_are_served_or_refused_while_it_drains(self):
+        api = self.start()
+        client = self.unfinished(api)
+        idle = http.client.HTTPConnection("127.0.0.1", api.port)
+        self.addCleanup(idle.close)
+        idle.request("GET", "/")
+        idle.getresponse().read()
+        api.process.send_signal(signal.SIGTERM)
+        refused = 0
+        for _ in range(20):
+            start = time.monotonic()
+            try:
+                self.get(api.port, "/")
+            except (OSError, http.client.HTTPException):
+                refused += 1
+            self.assertLess(time.monotonic() - start, 2)
+            time.sleep(0.1)
+        self.assertGreater(refused, 0)
+        self.finish(client)
+        # Nor does a connection that is idle keep it.
+        self.assertEqual(0, api.process.wait(5))
+
+    def test_the_port_lives_on_with_a_server_that_took_over(self):
+        port = processes.free_port()
+        api = self.start(api_class=Installed, metrics={"port": port})
+        new = None
+        with load.Load(api.port, PATH, TOKEN) as requests:
+            requests.more(100)
+            api.process.send_signal(signal.SIGUSR2)
+            deadline = time.monotonic() + 20
+            while new is None:
+                self.assertLess(time.monotonic(), deadline)
+                for pid in api.workers():
+                    with open(f"/proc/{pid}/cmdline", "rb") as file:
+                        command = file.read()
+                    children = f"/proc/{pid}/task/{pid}/children"
+                    with open(children, encoding="ascii") as file:
+                        if b"images-service-api" in command and file.read():
+                            new = int(pid)
+                time.sleep(0.1)
+            self.addCleanup(os.killpg, api.process.pid, signal.SIGKILL)
+            api.process.send_signal(signal.SIGTERM)
+            self.assertEqual(0, api.process.wait(40))
+            requests.more(100)
+        self.assertEqual(([], 0), (requests.lost, requests.refused))
+        self.assertIn("images_service_requests", self.get(port, "/metrics"))
+
+    def test_the_port_lives_on_at_a_restart_with_a_socket_of_systemd(self):
+        api = self.start(api_class=Activated)
+        self.addCleanup(api.socket.close)
+        with load.Load(api.port, PATH, TOKEN) as requests:
+            for _ in range(2):
+                requests.more(100)
+                api.process.send_signal(signal.SIGTERM)
+                self.assertEqual(0, api.process.wait(40))
+                api.start()
+            requests.more(100)
+        self.assertEqual(([], 0), (requests.lost, requests.refused))
+
+
+class TestTimeout(TestServing):
+    """Workers that do not respond."""
+
+    def workers(self, api):
+        """Return the process ids of both workers."""
+        deadline = time.monotonic() + 20
+        while len(api.workers()) < 2:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.05)
+        return api.workers()
+
+    def test_one_that_hangs_is_replaced(self):
+        api = self.start(more=("--timeout", "2"))
+        before = self.workers(api)
+        hung = before.pop()
+        os.kill(int(hung), signal.SIGSTOP)
+        deadline = time.monotonic() + 20
+        while hung in api.workers() or len(api.workers()) < 2:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.1)
+        self.assertLess(before, api.workers())
+        self.get(api.port, PATH, TOKEN)
+
+    def test_busy_ones_are_left_alone(self):
+        api = self.start(more=("--timeout", "3"))
+        before = self.workers(api)
+        with load.Load(api.port, PATH, TOKEN, threads=32) as requests:
+            time.sleep(8)
+        self.assertEqual([], requests.lost)
+        self.assertEqual(before, api.workers())
 
 
 class Demonstration(processes.Api):
@@ -145,15 +296,58 @@ class TestMetrics(TestServing):
         with self.assertRaises(urllib.error.HTTPError):
             self.get(api.port, "/metrics")
 
-    def test_a_port_that_is_taken(self):
-        api = self.start()
-        folder = self.make_folder()
-        other = processes.Api(folder)
-        base.configuration(other.folder, metrics={"port": api.port})
-        other.start()
-        self.assertEqual(1, other.process.wait(20))
-        self.assertIn("images-service-api: ", other.last_words())
-        self.assertIn("in use", other.last_words())
+    def test_two_services_of_one_configuration(self):
+        """The first has the port; --metrics-port gives the other its own."""
+        port, own = processes.free_port(), processes.free_port()
+        first = self.start(metrics={"port": port})
+        second = processes.Api(self.folder, "second")
+        base.configuration(
+            second.folder,
+            connection=self.conf.database.connection,
+            metrics={"port": port},
+        )
+        self.addCleanup(second.stop)
+        second.start()
+        second.wait()
+        self.get(second.port, PATH, TOKEN)
+        with open(second.log, encoding="utf-8") as file:
+            (line,) = [
+                line
+                for line in file
+                if "WARNING" in line and "[metrics]" in line
+            ]
+        self.assertIn(f"[metrics] port {port} cannot be opened", line)
+        self.assertIn("--metrics-port", line)
+        second.stop()
+        second.start("--metrics-port", str(own))
+        second.wait()
+        for server, number, count in ((first, port, 3), (second, own, 5)):
+            for _ in range(count):
+                self.get(server.port, PATH, TOKEN)
+            self.assertEqual(
+                count,
+                self.values(number)[
+                    'images_service_requests_total{action="images:detail",'
+                    'status="200"}'
+                ],
+            )
+
+    def test_a_reload_leaves_the_port_open(self):
+        port, other = processes.free_port(), processes.free_port()
+        api = self.start(metrics={"port": port})
+        api.reload()
+        self.get(port, "/metrics")
+        self.configure(api, metrics={"port": other})
+        api.reload()
+        self.get(port, "/metrics")
+        with open(api.log, encoding="utf-8") as file:
+            (line,) = [line for line in file if "until a restart" in line]
+        self.assertIn(str(port), line)
+
+    def test_no_thread_is_there_when_workers_are_forked(self):
+        api = self.start(metrics={"port": processes.free_port()})
+        threads = os.listdir(f"/proc/{api.process.pid}/task")
+        self.assertEqual([str(api.process.pid)], threads)
 
 
 class TestLog(TestServing):
@@ -173,7 +367,12 @@ class TestLog(TestServing):
             "GRANT ALL ON images.* TO other@'127.0.0.1'"
         )
         api = self.start(
-            DEFAULT={"debug": True},
+            DEFAULT={
+                "debug": True,
+                # The service itself logs nothing at this level.
+                "default_log_levels": "sqlalchemy.engine=WARNING,"
+                "sqlalchemy.pool=DEBUG",
+            },
             connection=f"mysql+pymysql://other:{password}@127.0.0.1:"
             f"{database.port}/images",
         )

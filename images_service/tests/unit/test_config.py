@@ -1,10 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
+import json
 import os
+import subprocess
+import sys
 
 from oslo_config import cfg
 
 from images_service import config
 from images_service.tests import base
+
+# Prints the options of libraries whose defaults a new configuration changes.
+CHANGED = """
+from importlib import metadata
+import json
+
+def defaults():
+    return {
+        f"{namespace.name} {group} {option.dest}": str(option.default)
+        for namespace in metadata.entry_points(group="oslo.config.opts")
+        if namespace.name.startswith(("oslo.", "keystonemiddleware."))
+        for group, options in namespace.load()()
+        for option in options
+    }
+
+before = defaults()
+from images_service import config
+config.new()
+after = defaults()
+print(json.dumps([
+    len(before), [name for name in before if before[name] != after[name]]
+]))
+"""
 
 
 class TestConfig(base.TestCase):
@@ -17,9 +43,29 @@ class TestConfig(base.TestCase):
         self.assertEqual(128, conf.quota.metadata_items)
         self.assertEqual("policy.json", conf.oslo_policy.policy_file)
         self.assertEqual(114688, conf.oslo_middleware.max_request_body_size)
-        # A request can't wait for ten attempts ten seconds apart.
-        self.assertEqual(0, conf.database.max_retries)
+        # A request can't wait for a connection for longer than its caller.
         self.assertEqual(4, conf.database.pool_timeout)
+
+    def test_libraries_keep_their_defaults_for_others_in_the_process(self):
+        done = subprocess.run(
+            [sys.executable, "-c", CHANGED],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        count, changed = json.loads(done.stdout)
+        self.assertGreater(count, 100)
+        self.assertEqual([], changed)
+
+    def test_defaults_of_libraries_that_suit_this_service(self):
+        conf = config.new()
+        conf([])
+        self.assertIn("oslo_policy=ERROR", conf.default_log_levels)
+        self.assertIn("amqp=WARN", conf.default_log_levels)
+        self.assertIn("ETag", conf.cors.expose_headers)
+        self.assertIn("If-Match", conf.cors.allow_headers)
+        self.assertIn("images_service_store", conf.healthcheck.backends)
+        self.assertEqual(3, conf.oslo_policy.remote_timeout)
 
     def test_configurations_are_independent(self):
         first = self.make_conf(api={"max_limit": 5})
@@ -33,6 +79,9 @@ class TestConfig(base.TestCase):
             ("api", "max_microversion", "3.1"),
             ("api", "max_limit", "0"),
             ("api", "compute_link_prefix", "ftp://x"),
+            # No connection at all: each request would be a 503.
+            ("database", "max_pool_size", "0"),
+            ("database", "max_overflow", "-1"),
         ):
             with self.subTest(option=name):
                 conf = self.make_conf(**{group: {name: value}})
@@ -48,7 +97,7 @@ class TestConfig(base.TestCase):
             config.find_file(conf, "policy.json"),
         )
         shipped = config.find_file(conf, "api-paste.ini")
-        self.assertIsNotNone(shipped)
+        assert shipped is not None
         self.assertNotEqual(folder, os.path.dirname(shipped))
         self.assertIsNone(config.find_file(conf, "no-such-file"))
         self.assertIsNone(config.find_file(conf, "/no/such/file"))

@@ -4,12 +4,13 @@ import io
 import json
 
 from images_service import glance
+from images_service import model
 from images_service.tests import base
 
 
 class TestRead(base.TestCase):
     def read(self, text):
-        return list(glance.read(io.StringIO(text)))
+        return list(glance.Listing(io.StringIO(text)))
 
     def test_an_answer_of_glance(self):
         self.assertEqual([1, 2], self.read('{"images": [1, 2]}'))
@@ -46,20 +47,72 @@ class TestRead(base.TestCase):
         self.assertIn("not JSON", str(broken))
 
     def test_a_broken_document_is_refused(self):
-        (broken,) = self.read('{"images": [\n{"a": 1},\n')
+        first, broken = self.read('{"images": [\n{"a": 1},\n')
+        self.assertEqual({"a": 1}, first)
         self.assertIsInstance(broken, glance.Refused)
+        self.assertIn("line 3 column 1", str(broken))
+
+    def test_a_broken_line_is_named_by_its_number(self):
+        _, broken = self.read('{"a": 1}\n{"b" 1}\n')
+        self.assertEqual(
+            "not JSON: Expecting ':' delimiter: line 2 column 6", str(broken)
+        )
+
+    def test_a_deeply_nested_first_line_was_a_traceback(self):
+        deep = "[" * 100_000 + "]" * 100_000
+        refused, image = self.read(f'{deep}\n{{"a": 1}}\n')
+        self.assertIn("nested too deep: line 1", str(refused))
+        self.assertEqual({"a": 1}, image)
+        for text in (f"[\n{deep}\n]", f'{{\n"images": {deep}\n}}'):
+            (refused,) = self.read(text)
+            self.assertIn("nested too deep: line 2", str(refused))
+
+    def test_a_document_over_many_lines_was_read_as_a_whole(self):
+        class Endless(io.StringIO):
+            given = 0
+
+            def read(self, size=-1, /):
+                self.given += size
+                return f"\n {json.dumps(image, indent=1)}," * (size // 1020)
+
+        image = {"a": "x" * 1000}
+        for start in ("[\n", '{"images": [\n', '{"first": 1, "images": [\n'):
+            stream = Endless(start)
+            records = iter(glance.Listing(stream))
+            for number in range(1, 2000):
+                self.assertEqual(image, next(records))
+                self.assertLess(stream.given, number * 1020 + 2**18)
+
+    def test_the_page_after_the_last_one(self):
+        last = {"images": [{"a": 1}]}
+        first = {**last, "next": "/v2/images?marker=x"}
+        for pages, expected in (
+            ([last], None),
+            ([first], first["next"]),
+            ([first, last], None),
+            ([last, first], first["next"]),
+            ([first, {"b": 1}], first["next"]),
+        ):
+            lines = "\n".join(json.dumps(page) for page in pages)
+            documents = "".join(json.dumps(page, indent=1) for page in pages)
+            array = json.dumps(pages, indent=1)
+            for text in (lines, documents, array):
+                with self.subTest(text=text):
+                    listing = glance.Listing(io.StringIO(text))
+                    self.assertEqual(len(pages), len(list(listing)))
+                    self.assertEqual(expected, listing.next_page)
 
     def test_lines_are_not_read_ahead(self):
         lines = iter(['{"a": 1}\n', '{"b": 2}\n'])
 
-        class Lines:
-            def readline(self):
+        class Lines(io.StringIO):
+            def readline(self, size=-1):
                 return next(lines, "")
 
-            def __iter__(self):
-                return lines
+            def __next__(self):
+                return next(lines)
 
-        records = glance.read(Lines())
+        records = iter(glance.Listing(Lines()))
         self.assertEqual({"a": 1}, next(records))
         self.assertEqual('{"b": 2}\n', next(lines))
 
@@ -67,10 +120,14 @@ class TestRead(base.TestCase):
 class TestNewImage(base.TestCase):
     def new(self, owner=None, **record):
         return glance.new_image(
-            {"owner": "p", **record}, base.NOW, owner=owner
+            {"id": base.UNKNOWN, "owner": "p", **record},
+            base.NOW,
+            owner=owner,
         )
 
     def assertRefused(self, text, record, **options):
+        if isinstance(record, dict):
+            record = {"id": base.UNKNOWN, **record}
         with self.assertRaises(glance.Refused) as caught:
             glance.new_image(record, base.NOW, **options)
         self.assertIn(text, str(caught.exception))
@@ -106,7 +163,6 @@ class TestNewImage(base.TestCase):
 
     def test_what_is_missing(self):
         new = self.new()
-        self.assertRegex(new.image.id, "^[0-9a-f]{8}-")
         self.assertEqual(
             (None, "active", "private", "p", None, 0, 0, False, False),
             new.image[1:10],
@@ -114,6 +170,30 @@ class TestNewImage(base.TestCase):
         self.assertEqual(base.NOW, new.image.created_at)
         self.assertEqual(base.NOW, new.image.updated_at)
         self.assertIsNone(new.members)
+
+    def test_a_missing_id_was_made(self):
+        for record in ({}, {"id": None}):
+            self.assertRefused("id is missing", {"id": None, "owner": "p"})
+            image = glance.new_image(
+                {"owner": "p", **record}, base.NOW, generate_id=True
+            ).image
+            self.assertRegex(image.id, model.IMAGE_ID)
+
+    def test_rows_of_openstack_image_list_were_images(self):
+        row = {"ID": base.UNKNOWN, "Name": "n", "Status": "active"}
+        for more in ({}, {"Visibility": "public", "Project": "p"}):
+            for generate in (False, True):
+                with self.assertRaisesRegex(
+                    glance.NotImages, "'openstack image list'.*v2/images"
+                ):
+                    glance.new_image(
+                        {**row, **more},
+                        base.NOW,
+                        owner="p",
+                        generate_id=generate,
+                    )
+        # An image may have such properties.
+        self.assertEqual(row, self.new(**row).metadata)
 
     def test_metadata(self):
         new = self.new(
@@ -145,12 +225,12 @@ class TestNewImage(base.TestCase):
 
     def test_owner(self):
         self.assertRefused("owner is missing", {})
-        new = glance.new_image({}, base.NOW, owner="q")
+        new = glance.new_image({"id": base.UNKNOWN}, base.NOW, owner="q")
         self.assertEqual("q", new.image.owner)
         self.assertEqual("p", self.new(owner="p").image.owner)
 
     def test_refused(self):
-        for text, record in (
+        cases: tuple = (
             ("not a JSON object", "x"),
             ("not a JSON object", None),
             ("id is not a UUID", {"id": "x"}),
@@ -189,7 +269,8 @@ class TestNewImage(base.TestCase):
             ("U+0000 or a lone surrogate", {"foo": "a\0"}),
             ("U+0000 or a lone surrogate", {"foo": "\ud800"}),
             ("U+0000 or a lone surrogate", {"a\0b": "x"}),
-        ):
+        )
+        for text, record in cases:
             with self.subTest(record=record):
                 owned = isinstance(record, dict)
                 self.assertRefused(

@@ -10,8 +10,9 @@ from alembic.script import ScriptDirectory
 from oslo_log import log
 import sqlalchemy as sa
 
-from images_service import errors
+from images_service import exception
 from images_service.store.sql import engine
+from images_service.store.sql import failures
 
 LOG = log.getLogger(__name__)
 
@@ -20,6 +21,7 @@ LOCK_TIMEOUT = 10
 # Seconds that one statement may take, such as the building of an index.
 STATEMENT_TIMEOUT = 3600
 
+_MIGRATES = "Another process migrates the database."
 _LOCK_NAME = "images_service.db_sync"
 _LOCK_NUMBER = 0x696D616765735F73  # "images_s"
 
@@ -39,25 +41,32 @@ def head() -> str:
     return revision
 
 
+def is_known(revision: str) -> bool:
+    """Tell whether a revision is one of this release."""
+    scripts = ScriptDirectory.from_config(_config()).walk_revisions()
+    return any(script.revision == revision for script in scripts)
+
+
 def version(database: engine.Database) -> str | None:
     """Return the revision that the database has, None for an empty one.
 
-    :raises images_service.errors.StoreUnavailable: it can't be reached.
+    :raises StoreUnavailable: it can't be reached.
     """
-    with engine.unavailability(), database.writer.connect() as db:
-        return MigrationContext.configure(db).get_current_revision()
+    return database.primary.read(
+        lambda db: MigrationContext.configure(db.db).get_current_revision()
+    )
 
 
 def sync(database: engine.Database, revision: str = "head") -> None:
-    """Bring the database to a revision, by default the one of the code.
+    """Upgrade the database to a revision, by default the one of the code.
 
-    Harmless on a database that has it, and in several processes at once: each
-    waits for the one before.
+    Several processes may upgrade it at the same time: they wait for each
+    other.
 
-    :raises images_service.errors.StoreUnavailable: it can't be reached, or
-        another process holds it for too long.
+    :raises StoreUnavailable: it can't be reached, or
+        another process migrates it for too long.
     """
-    with engine.unavailability(), database.writer.begin() as db:
+    with failures.unavailability(), database.writer.begin() as db:
         lock(db)
         config = _config()
         config.attributes["connection"] = db
@@ -65,12 +74,12 @@ def sync(database: engine.Database, revision: str = "head") -> None:
 
 
 def lock(db: sa.Connection) -> None:
-    """Wait until nobody else migrates, and no longer than is good.
+    """Wait, for a limited time, until no other process migrates.
 
-    Statements that wait for locks of a service that is running give up, too,
-    so that they don't hold up everything that queues behind them.
+    Statements wait for locks of a running service as long, since its requests
+    wait behind them.
 
-    :raises images_service.errors.StoreUnavailable: somebody else does.
+    :raises StoreUnavailable: another process migrates.
     """
     name = db.dialect.name
     if name in ("mysql", "mariadb"):
@@ -79,9 +88,9 @@ def lock(db: sa.Connection) -> None:
             sa.select(sa.func.get_lock(_LOCK_NAME, LOCK_TIMEOUT))
         ).scalar()
         if not got:
-            LOG.error("Another process migrates the database.")
-            raise errors.StoreUnavailable
-        # It is the session's: give it back with the connection.
+            LOG.error(_MIGRATES)
+            raise exception.StoreUnavailable(_MIGRATES)
+        # The lock belongs to the session, and ends with the connection.
         db.detach()
     elif name == "postgresql":
         db.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'"))
@@ -90,6 +99,8 @@ def lock(db: sa.Connection) -> None:
         )
         db.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK_NUMBER)))
     else:
-        # Any write takes SQLite's one lock; this one changes nothing.
+        # Requests must not get this connection, since it waits longer.
+        db.detach()
         db.execute(sa.text(f"PRAGMA busy_timeout = {LOCK_TIMEOUT * 1000}"))
+        # Any write takes SQLite's one lock; this one changes nothing.
         db.execute(sa.text("PRAGMA user_version = 0"))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import unittest
 
-from images_service import errors
+from images_service import exception
 from images_service.api import router
 from images_service.api import routes
 
@@ -45,7 +45,13 @@ class TestRouter(unittest.TestCase):
                 match = self.match(path)
                 self.assertEqual(version, match.version)
                 self.assertIsNone(match.methods)
+                self.assertTrue(self.router.is_document(path))
                 self.assertEqual("GET, HEAD, OPTIONS", match.allowed)
+
+    def test_paths_of_actions_are_no_documents(self):
+        for route in routes.ROUTES:
+            path = route.path.format(image_id="i", key="k")
+            self.assertFalse(self.router.is_document(f"/v2.1/p{path}"))
 
     def test_slashes_in_a_row_count_as_one(self):
         match = self.match("//v2.1///p//images///i////metadata//a b")
@@ -75,8 +81,10 @@ class TestRouter(unittest.TestCase):
             "/healthcheck/",
             "images",
         ):
-            with self.subTest(path=path), self.assertRaises(errors.NotFound):
-                self.match(path)
+            with self.subTest(path=path):
+                self.assertFalse(self.router.is_document(path))
+                with self.assertRaises(exception.NotFound):
+                    self.match(path)
 
     def test_segments_may_hold_anything(self):
         for key in ("a\n", "a\nb", "{}", "a{b", "%2F", "é", "\0", "..", "+"):

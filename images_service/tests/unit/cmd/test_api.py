@@ -2,16 +2,8 @@
 """Runs the server as a process of its own."""
 
 from contextlib import redirect_stderr
-import http.client
 import io
 import os
-import re
-import shlex
-import signal
-import socket
-import subprocess
-import sys
-import time
 import unittest
 from unittest import mock
 
@@ -20,7 +12,6 @@ from images_service.cmd import api
 from images_service.cmd import demo
 from images_service.cmd import serving
 from images_service.tests import base
-from images_service.tests.servers import processes
 
 
 class TestArguments(unittest.TestCase):
@@ -61,6 +52,50 @@ class TestPolicyFile(base.TestCase):
         self.assertIn(f"{folder}/policy.json:1: ", err.getvalue())
 
 
+class TestStart(base.TestCase):
+    def refused(self, **options):
+        folder = self.make_folder()
+        base.configuration(folder, **options)
+        with (
+            redirect_stderr(io.StringIO()) as err,
+            mock.patch("oslo_log.log.setup"),
+            mock.patch.object(serving, "Server") as server,
+        ):
+            path = f"{folder}/images_service.conf"
+            self.assertEqual(1, api.main(["--config-file", path]))
+        server.assert_not_called()
+        text = err.getvalue()
+        self.assertTrue(text.startswith("images-service-api: "), text)
+        self.assertEqual(1, text.count("\n"), text)
+        return text.replace(path, "FILE")
+
+    def test_what_was_found_at_the_first_request(self):
+        self.assertIn("images-service-manage db sync", self.refused())
+        for options, text in (
+            (
+                {"connection": "mysql+none://h/n"},
+                "FILE: [database] connection: mysql+none is unknown",
+            ),
+            (
+                {"api": {"max_limt": 5}},
+                "FILE: [api] max_limt is unknown. Did you mean max_limit?",
+            ),
+        ):
+            with self.subTest(text):
+                self.assertIn(text, self.refused(**options))
+
+    def test_no_database_is_configured(self):
+        path = f"{self.make_folder()}/images_service.conf"
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("[api]\nauth_strategy = noauth2\n")
+        with (
+            redirect_stderr(io.StringIO()) as err,
+            mock.patch("oslo_log.log.setup"),
+        ):
+            self.assertEqual(1, api.main(["--config-file", path]))
+        self.assertIn("[database] connection is not set", err.getvalue())
+
+
 class TestHost(base.TestCase):
     def bound(self, strategy, *args):
         folder = self.make_folder()
@@ -71,138 +106,18 @@ class TestHost(base.TestCase):
             mock.patch("oslo_log.log.setup"),
         ):
             api.main(["--config-file", f"{folder}/images_service.conf", *args])
-        return server.call_args.args[2]["bind"]
+        return server.call_args.kwargs["bind"]
 
     def test_who_believes_everybody_listens_on_loopback(self):
-        self.assertEqual("127.0.0.1:8774", self.bound("noauth2"))
-        self.assertEqual("0.0.0.0:8774", self.bound("keystone"))
+        self.assertEqual(["127.0.0.1:8774"], self.bound("noauth2"))
+        self.assertEqual(["0.0.0.0:8774"], self.bound("keystone"))
         self.assertEqual(
-            "192.0.2.1:80",
+            ["192.0.2.1:80"],
             self.bound("noauth2", "--host", "192.0.2.1", "--port", "80"),
         )
-        self.assertEqual("[::1]:8774", self.bound("noauth2", "--host", "::1"))
-
-
-class TestProcess(base.TestCase):
-    def start(self, *args):
-        self.port = processes.free_port()
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                processes.START,
-                "--port",
-                str(self.port),
-                *args,
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        self.assertEqual(
+            ["[::1]:8774"], self.bound("noauth2", "--host", "::1")
         )
-        self.addCleanup(process.communicate)
-        self.addCleanup(process.kill)
-        deadline = time.monotonic() + 60
-        while True:
-            self.assertIsNone(process.poll(), "the server has ended")
-            self.assertLess(time.monotonic(), deadline, "it doesn't answer")
-            try:
-                self.assertEqual(200, self.get("/")[0])
-            except OSError:
-                time.sleep(0.05)
-            else:
-                return process
-
-    def get(self, path, token=None):
-        connection = http.client.HTTPConnection(
-            "127.0.0.1", self.port, timeout=30
-        )
-        headers = {} if token is None else {"X-Auth-Token": token}
-        try:
-            connection.request("GET", path, headers=headers)
-            response = connection.getresponse()
-            return response.status, response.read().decode()
-        finally:
-            connection.close()
-
-    def test_demo(self):
-        process = self.start("--demo")
-        said = ""
-        while "curl" not in said:
-            said += process.stdout.readline()
-        command = shlex.split(said.splitlines()[-1])
-        self.assertEqual("curl", command[0])
-        self.assertIn(f":{self.port}/", command[-1])
-        answer = subprocess.run(
-            [sys.executable, "-c", CURL, *command[1:]],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        self.assertIn('"debian-13-generic"', answer.stdout)
-        said += "".join(process.stdout.readline() for _ in range(6))
-        (folder,) = re.findall(r"Everything is in (\S+) ", said)
-        self.assertTrue(os.path.exists(folder))
-        process.send_signal(signal.SIGTERM)
-        self.assertEqual(0, process.wait(30))
-        self.assertFalse(os.path.exists(folder))
-
-    def test_sigterm_drains(self):
-        folder = self.make_folder()
-        conf = base.configuration(folder)
-        self.make_store(conf)
-        process = self.start(
-            "--config-file", f"{folder}/images_service.conf", "--workers", "1"
-        )
-        body = b'{"metadata": {"a": "b"}}'
-        with socket.create_connection(("127.0.0.1", self.port)) as client:
-            client.sendall(
-                f"POST /v2.1/images/{base.IDS['own']}/metadata HTTP/1.1\r\n"
-                f"Host: x\r\nX-Auth-Token: {base.TOKENS['member']}\r\n"
-                f"Content-Length: {len(body)}\r\n\r\n".encode()
-            )
-            # The request is in a worker's hands, its body is on its way.
-            time.sleep(1)
-            process.send_signal(signal.SIGTERM)
-            time.sleep(1)
-            client.sendall(body)
-            client.settimeout(20)
-            answer = http.client.HTTPResponse(client)
-            answer.begin()
-            self.assertEqual(200, answer.status)
-            self.assertIn(b'"a":"b"', answer.read())
-        self.assertEqual(0, process.wait(40))
-
-    def test_a_port_in_use(self):
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            taken.listen()
-            process = subprocess.run(
-                [
-                    sys.executable,
-                    "-c",
-                    processes.START,
-                    "--demo",
-                    "--port",
-                    str(taken.getsockname()[1]),
-                ],
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=False,
-            )
-        self.assertEqual(1, process.returncode)
-        self.assertIn("in use", process.stderr)
-
-
-# What the one line of the demonstration asks of curl, in Python.
-CURL = """
-import sys, urllib.request
-silent, header, token, url = sys.argv[1:]
-assert (silent, header) == ("-s", "-H")
-name, value = token.split(": ")
-request = urllib.request.Request(url, headers={name: value})
-print(urllib.request.urlopen(request).read().decode())
-"""
 
 
 class TestDemo(base.TestCase):

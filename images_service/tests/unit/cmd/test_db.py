@@ -5,8 +5,6 @@ import json
 from oslo_utils import timeutils
 import sqlalchemy as sa
 
-from images_service import model
-from images_service.cmd import image_generate
 from images_service.store.sql import engine
 from images_service.store.sql import schema
 from images_service.tests import base
@@ -56,7 +54,11 @@ class TestPurge(DbTestCase):
         self.assertEqual((0, "6 purged\n"), (status, out))
         kept = {record["id"] for record in self.deleted[:4]}
         self.assertEqual(kept | {base.UNKNOWN}, self.left())
-        for table in (schema.image_terms, schema.image_members):
+        for table in (
+            schema.image_members,
+            schema.image_audiences,
+            schema.search_entries,
+        ):
             self.assertLessEqual(
                 {row.image_id for row in self.rows(table)}, self.left()
             )
@@ -108,62 +110,50 @@ class TestCheck(DbTestCase):
 
     def test_all_is_well(self):
         status, out, _ = self.manage("db", "check")
-        self.assertEqual((0, "0 images had wrong terms\n"), (status, out))
+        self.assertEqual(
+            (0, "0 images had wrong index entries\n"), (status, out)
+        )
+
+    def index(self):
+        return [
+            sorted(map(tuple, self.rows(table)))
+            for table in (schema.image_audiences, schema.search_entries)
+        ]
 
     def test_what_is_wrong_is_named_and_repaired(self):
-        before = sorted(map(tuple, self.rows(schema.image_terms)))
-        terms = schema.image_terms
+        before = self.index()
+        audiences, entries = schema.image_audiences, schema.search_entries
         with self.database.writer.begin() as db:
             db.execute(
-                sa.delete(terms).where(terms.c.image_id == base.IDS["own"])
+                sa.delete(entries).where(entries.c.image_id == base.IDS["own"])
             )
             db.execute(
-                sa.update(terms)
-                .where(terms.c.image_id == base.IDS["public"])
-                .values(owner="somebody else")
+                sa.update(entries)
+                .where(entries.c.image_id == base.IDS["public"])
+                .values(audience="somebody else")
             )
-        wrong = {base.IDS["own"], base.IDS["public"]}
+            db.execute(
+                sa.delete(audiences).where(
+                    audiences.c.image_id == base.IDS["shared-accepted"],
+                    audiences.c.audience == f"M:{base.OWNER}",
+                )
+            )
+            db.execute(
+                sa.update(audiences)
+                .where(audiences.c.image_id == base.IDS["gone"])
+                .values(changed_at=base.NOW)
+            )
+        names = ("own", "public", "shared-accepted", "gone")
+        wrong = {base.IDS[name] for name in names}
         status, out, _ = self.manage("db", "check")
         self.assertEqual(1, status)
         self.assertEqual(
-            {f"{image_id}: wrong terms" for image_id in wrong}
-            | {"2 images had wrong terms"},
+            {f"{image_id}: wrong index entries" for image_id in wrong}
+            | {"4 images had wrong index entries"},
             set(out.splitlines()),
         )
         status, out, _ = self.manage("db", "check", "--repair")
         self.assertEqual(0, status)
-        self.assertIn("2 images had wrong terms", out)
+        self.assertIn("4 images had wrong index entries", out)
         self.assertEqual(0, self.manage("db", "check")[0])
-        self.assertEqual(
-            before, sorted(map(tuple, self.rows(schema.image_terms)))
-        )
-
-
-class TestGenerate(DbTestCase):
-    def test_so_many(self):
-        status, out, _ = self.manage(
-            *("image", "generate", "--count", "300", "--projects", "7")
-        )
-        self.assertEqual((0, "300 generated\n"), (status, out))
-        rows = self.rows(schema.images)
-        self.assertEqual(300, len(rows))
-        self.assertEqual(7, len({row.owner for row in rows}))
-        self.assertEqual(
-            set(model.VISIBILITIES), {row.visibility for row in rows}
-        )
-        for row in rows:
-            self.assertEqual(4, len(json.loads(row.metadata)))
-        self.assertTrue(self.rows(schema.image_members))
-        self.assertEqual(0, self.manage("db", "check")[0])
-
-    def test_times_grow_over_catalogues_of_any_size(self):
-        made = image_generate.generate(10**9, 5, 1)
-        first = [next(made).image.created_at for _ in range(100)]
-        self.assertEqual(sorted(first), first)
-
-    def test_a_seed_makes_the_same(self):
-        def made(seed):
-            return list(image_generate.generate(50, 5, seed))
-
-        self.assertEqual(made(3), made(3))
-        self.assertNotEqual(made(3), made(4))
+        self.assertEqual(before, self.index())

@@ -1,15 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
 import os
-import subprocess
-import sys
 
-import yaml
-
-from images_service import config
-from images_service.policy import rules
 from images_service.tests import base
-from images_service.tests import keystone
 
 DELETE = "os_compute_api:images:delete"
 
@@ -34,6 +27,46 @@ class TestPolicy(base.ManageTestCase):
         self.assertEqual(1, status)
         self.assertIn("policy.json:1: ", err)
 
+    def test_check_names_the_part_that_can_never_pass(self):
+        path = self.write(
+            '{\n"context_is_admin": "role:admin",\n'
+            f'"{DELETE}": "role:admin or rol:janitor"}}'
+        )
+        for args in ((), (path,)):
+            status, out, err = self.manage("policy", "check", *args)
+            self.assertEqual((1, ""), (status, out))
+            self.assertEqual(1, err.count("rol:janitor never passes"), err)
+            self.assertIn(f"{path}:3: rule {DELETE}: rol:janitor", err)
+            self.assertIn("did you mean role:janitor?", err)
+
+    def test_check_says_once_what_cannot_be_understood(self):
+        path = self.write(f'{{\n"{DELETE}":\n"role:admin and"}}')
+        for args in ((), (path,)):
+            status, out, err = self.manage("policy", "check", *args)
+            self.assertEqual((1, ""), (status, out))
+            self.assertEqual(1, len(err.splitlines()), err)
+            self.assertIn(
+                f"{path}:2: rule {DELETE} can't be understood: 'role:admin "
+                "and': a condition is missing after and",
+                err,
+            )
+
+    def test_check_says_that_json_has_no_comments(self):
+        self.write('{\n# nobody deletes\n"x": "!"}')
+        status, _, err = self.manage("policy", "check")
+        self.assertEqual(1, status)
+        self.assertIn("policy.json:2: JSON has no comments", err)
+
+    def test_check_suggests_names(self):
+        for text, name in (
+            ('{"os_compute_api:images:delte": "!"}', DELETE),
+            (f'{{"{DELETE}": "rule:x_admin", "is_admin": "!"}}', "is_admin"),
+        ):
+            self.write(text)
+            status, _, err = self.manage("policy", "check")
+            self.assertEqual(1, status)
+            self.assertIn(f"; did you mean {name}?", err)
+
     def test_check_warns_of_administrators_everywhere(self):
         path = self.write('{"context_is_admin": "@"}')
         for args in ((), (path,)):
@@ -41,7 +74,7 @@ class TestPolicy(base.ManageTestCase):
                 status, out, _ = self.manage("policy", "check", *args)
             self.assertEqual((0, "The policy is good.\n"), (status, out))
             self.assertEqual(1, len(logs.output))
-            self.assertIn("holds for everybody", logs.output[0])
+            self.assertIn("holds for every caller", logs.output[0])
 
     def test_list(self):
         path = self.write(json.dumps({DELETE: "role:janitor"}))
@@ -119,6 +152,27 @@ class TestExplain(base.ManageTestCase):
         )
         self.assertEqual(0, status)
 
+    def test_an_administrator_is_asked_for_without_an_image(self):
+        with open(f"{self.folder}/policy.json", "w", encoding="utf-8") as file:
+            json.dump({"context_is_admin": "project_id:%(project_id)s"}, file)
+        status, lines, _ = self.explain("context_is_admin", "--project", "p")
+        self.assertEqual(1, status)
+        self.assertEqual("fails   rule:context_is_admin", lines[4])
+        self.assertIn("the target has no project_id", lines[5])
+
+    def test_a_rule_that_makes_nobody_an_administrator(self):
+        with open(f"{self.folder}/policy.json", "w", encoding="utf-8") as file:
+            json.dump({"context_is_admin": "not project_id:None"}, file)
+        status, lines, _ = self.explain("context_is_admin", "--project", "p")
+        self.assertEqual(1, status)
+        self.assertIn("it makes no caller an administrator", lines[-1])
+
+    def test_what_can_never_pass(self):
+        with open(f"{self.folder}/policy.json", "w", encoding="utf-8") as file:
+            json.dump({DELETE: "rol:admin"}, file)
+        _, lines, _ = self.explain(DELETE, "--project", "p")
+        self.assertIn("did you mean role:admin?", lines[5])
+
     def test_what_cannot_be_asked(self):
         with open(f"{self.folder}/policy.json", "w", encoding="utf-8") as file:
             text = "not (user_id:%(owner)s or http://127.0.0.1:1/)"
@@ -129,7 +183,8 @@ class TestExplain(base.ManageTestCase):
             lines[4].startswith(f"fails   rule:{DELETE}  (ConnectionError")
         )
         self.assertEqual(
-            "      fails   user_id:%(owner)s  (the target has no owner)",
+            "      fails   user_id:%(owner)s  (the target has no owner; did "
+            "you mean %(project_id)s?)",
             lines[7],
         )
         self.assertIn("ConnectionError: ", lines[8])
@@ -138,78 +193,3 @@ class TestExplain(base.ManageTestCase):
         status, _, err = self.explain("images:delte", "--project", "p")
         self.assertEqual(1, status)
         self.assertIn("no rule images:delte; there are: context_is", err)
-
-
-class TestOsloPolicyTools(base.ManageTestCase):
-    """oslo.policy's own commands, as an operator runs them."""
-
-    def tool(self, name, *args):
-        command = os.path.join(os.path.dirname(sys.executable), name)
-        done = subprocess.run(
-            [sys.executable, command, *args],
-            capture_output=True,
-            text=True,
-            cwd=self.make_folder(),
-            check=False,
-        )
-        return done.returncode, done.stdout, done.stderr
-
-    def ours(self, name):
-        return self.tool(
-            *(name, "--namespace", "images_service"),
-            *("--config-file", f"{self.folder}/images_service.conf"),
-        )
-
-    def write(self, rules):
-        with open(f"{self.folder}/policy.json", "w", encoding="utf-8") as file:
-            json.dump(rules, file)
-
-    def test_sample_generator(self):
-        status, out, err = self.tool(
-            *("oslopolicy-sample-generator", "--namespace", "images_service")
-        )
-        self.assertEqual(0, status, err)
-        self.assertEqual(
-            {rule.name: rule.check_str for rule in rules.list_rules()},
-            # The rules are there as comments.
-            yaml.safe_load(out.replace('#"', '"')),
-        )
-
-    def test_validator(self):
-        self.assertEqual(0, self.ours("oslopolicy-validator")[0])
-        for problem, text in (
-            ("Unknown rule found in policy file: images:delte", "@"),
-            ("Failed to parse rule: role:a and and", "role:a and and"),
-        ):
-            name = "images:delte" if "Unknown" in problem else DELETE
-            self.write({name: text})
-            status, out, _ = self.ours("oslopolicy-validator")
-            self.assertEqual(1, status)
-            self.assertIn(problem, out)
-
-    def test_list_redundant(self):
-        self.write({DELETE: "!", "context_is_admin": "role:admin"})
-        status, out, err = self.ours("oslopolicy-list-redundant")
-        self.assertEqual(0, status, err)
-        self.assertEqual('"context_is_admin": "role:admin"\n', out)
-
-    def test_policy_generator(self):
-        self.write({DELETE: "role:janitor"})
-        status, out, err = self.ours("oslopolicy-policy-generator")
-        self.assertEqual(0, status, err)
-        lines = out.splitlines()
-        self.assertEqual(len(rules.list_rules()), len(lines))
-        self.assertIn(f'"{DELETE}": "role:janitor"', lines)
-
-    def test_checker(self):
-        token = os.path.join(self.folder, "token.json")
-        with open(token, "w", encoding="utf-8") as file:
-            document = keystone.token_document("u", "p", ["member"])
-            json.dump(document, file)
-        shipped = config.load(["--config-file", os.devnull])
-        policy = config.find_file(shipped, "policy.json")
-        status, out, err = self.tool(
-            *("oslopolicy-checker", "--policy", policy, "--access", token),
-            *("--rule", DELETE),
-        )
-        self.assertEqual((0, f"passed: {DELETE}\n"), (status, out), err)

@@ -3,14 +3,14 @@ import unittest
 
 import webob
 
-from images_service.middleware import request_id
+from images_service.middleware import pipeline
 
 GOOD = "req-0123abcd-0123-4567-89ab-0123456789ab"
 
 
 class TestRequestId(unittest.TestCase):
     def answer(self, **headers):
-        self.environ = None
+        self.environ: dict[str, object] = {}
 
         def application(environ, start_response):
             self.environ = environ
@@ -18,7 +18,7 @@ class TestRequestId(unittest.TestCase):
             return [b"body"]
 
         req = webob.Request.blank("/", headers=headers)
-        return req.get_response(request_id.filter_factory({})(application))
+        return req.get_response(pipeline.RequestId.factory({})(application))
 
     def test_an_id_for_each(self):
         first, second = self.answer(), self.answer()

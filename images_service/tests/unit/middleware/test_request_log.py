@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 import logging
 import unittest
+from unittest import mock
 
 from oslo_context import context as oslo_context
 import webob
 
 from images_service import context
 from images_service.middleware import request_log
+from images_service.tests import base
 
 LOGGER = "images_service.middleware.request_log"
 
@@ -21,11 +23,9 @@ class TestRequestLog(unittest.TestCase):
         req = webob.Request.blank(
             "/v2.1/images/a%0Ab?name=secret",
             headers={"X-Auth-Token": "hidden"},
-            environ={
-                "openstack.request_id": "req-1",
-                "REMOTE_ADDR": "192.0.2.1",
-            },
         )
+        req.environ["openstack.request_id"] = "req-1"
+        req.environ["REMOTE_ADDR"] = "192.0.2.1"
         with self.assertLogs(LOGGER, "INFO") as logs:
             req.get_response(request_log.RequestLog(application))
         (line,) = (record.getMessage() for record in logs.records)
@@ -48,6 +48,7 @@ class TestRequestLog(unittest.TestCase):
         req.environ["openstack.global_request_id"] = "req-3"
         req.get_response(request_log.RequestLog(note))
         (found,) = seen
+        assert found is not None
         self.assertEqual(
             ("req-2", "req-3", None),
             (found.request_id, found.global_request_id, found.user_id),
@@ -60,3 +61,12 @@ class TestRequestLog(unittest.TestCase):
         req = webob.Request.blank("/")
         response = req.get_response(request_log.RequestLog(application))
         self.assertEqual(200, response.status_int)
+
+
+class TestContext(base.ApiTestCase):
+    def test_a_request_has_one_context(self):
+        with mock.patch.object(
+            context.RequestContext, "update_store"
+        ) as registered:
+            self.assertEqual(200, self.request("GET", "/images").status_int)
+        registered.assert_called_once_with()

@@ -3,17 +3,51 @@
 
 from alembic import op
 import sqlalchemy as sa
-
-from images_service.store.sql.schema import AsciiId
-from images_service.store.sql.schema import Digest
-from images_service.store.sql.schema import Document
-from images_service.store.sql.schema import ExactText
-from images_service.store.sql.schema import MicroTime
+from sqlalchemy.dialects import mysql
+from sqlalchemy.dialects import postgresql
 
 revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+
+
+MicroTime = sa.DateTime().with_variant(
+    mysql.DATETIME(fsp=6), "mysql", "mariadb"
+)
+Document = sa.Text().with_variant(
+    mysql.LONGTEXT(charset="utf8mb4"), "mysql", "mariadb"
+)
+Digest = sa.LargeBinary(16).with_variant(mysql.BINARY(16), "mysql", "mariadb")
+
+
+def AsciiId(length: int) -> sa.String:  # noqa: N802
+    """Return the type of an id, as this revision has it."""
+    return (
+        sa.String(length)
+        .with_variant(
+            mysql.VARCHAR(length, charset="ascii", collation="ascii_bin"),
+            "mysql",
+            "mariadb",
+        )
+        .with_variant(postgresql.VARCHAR(length, collation="C"), "postgresql")
+    )
+
+
+def ExactText(length: int) -> sa.String:  # noqa: N802
+    """Return the type of a name, as this revision has it."""
+    # The two servers call the same collation by different names.
+    mariadb = getattr(op.get_bind().dialect, "is_mariadb", False)
+    collation = "utf8mb4_nopad_bin" if mariadb else "utf8mb4_0900_bin"
+    return (
+        sa.String(length)
+        .with_variant(
+            mysql.VARCHAR(length, charset="utf8mb4", collation=collation),
+            "mysql",
+            "mariadb",
+        )
+        .with_variant(postgresql.VARCHAR(length, collation="C"), "postgresql")
+    )
 
 
 def upgrade() -> None:

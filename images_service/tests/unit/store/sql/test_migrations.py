@@ -1,32 +1,67 @@
 # SPDX-License-Identifier: Apache-2.0
+import importlib
 import json
-import multiprocessing
 import os
 from unittest import mock
 
 from alembic import autogenerate
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 import sqlalchemy as sa
 
-from images_service import config
-from images_service import errors
+from images_service import exception
 from images_service import glance
 from images_service import model
-from images_service.store.sql import bulk
+from images_service.store.sql import admin
 from images_service.store.sql import engine
 from images_service.store.sql import schema
-from images_service.store.sql import upkeep
+from images_service.store.sql import search_index
 from images_service.store.sql.migrations import run
 from images_service.store.sql.store import SqlStore
 from images_service.tests import base
 
 
-def _sync(connection):
-    conf = config.load(["--config-file", os.devnull])
-    conf.set_override("connection", connection, group="database")
-    database = engine.Database(conf)
-    run.sync(database)
-    database.dispose()
+def fill(db, new_images, digests_of):
+    """Store images in the tables of revisions before 0004."""
+    tables = sa.MetaData()
+    tables.reflect(db)
+    for new in new_images:
+        image = new.image
+        state = search_index.state_of(image)
+        copies = {
+            "image_id": image.id,
+            "state": state,
+            "created_at": image.created_at,
+        }
+        db.execute(
+            sa.insert(tables.tables["images"]),
+            {
+                **image._asdict(),
+                "metadata": schema.document(new.metadata),
+                "generation": 1,
+                "state": state,
+                "changed_at": search_index.changed_at(image),
+            },
+        )
+        for digest in digests_of(new):
+            db.execute(
+                sa.insert(tables.tables["image_terms"]),
+                {
+                    **copies,
+                    "digest": digest,
+                    "owner": image.owner,
+                    "visibility": image.visibility,
+                },
+            )
+        for member, status in (new.members or {}).items():
+            db.execute(
+                sa.insert(tables.tables["image_members"]),
+                {**copies, "member": member, "status": status},
+            )
+
+
+def digests(new):
+    return search_index.digests(new.image, new.metadata)
 
 
 class TestMigrations(base.TestCase):
@@ -57,7 +92,7 @@ class TestMigrations(base.TestCase):
         run.sync(self.database, "0001")
         new = [glance.new_image(record, base.NOW) for record in base.records()]
         with self.database.writer.begin() as db:
-            bulk.insert(db, new)
+            fill(db, new, digests)
         run.sync(self.database)
         self.assertEqual(run.head(), run.version(self.database))
         store = SqlStore(self.database)
@@ -67,22 +102,110 @@ class TestMigrations(base.TestCase):
                 image = store.get(one.image.id, viewer)
                 self.assertEqual(one.image.name, image.name)
                 self.assertEqual(one.metadata, json.loads(image.metadata))
-        self.assertEqual([], list(upkeep.check(self.database, repair=False)))
+        self.assertEqual([], list(admin.check(self.database, repair=False)))
 
-    def test_two_processes_at_once(self):
-        connection = self.database.writer.url.render_as_string(
-            hide_password=False
+    def test_images_of_an_older_release_are_found_by_their_status(self):
+        revision = importlib.import_module(
+            f"{run.__package__}.versions.0003_status_words"
         )
-        start = multiprocessing.get_context("spawn")
-        processes = [
-            start.Process(target=_sync, args=(connection,)) for _ in range(4)
+        run.sync(self.database, "0002")
+        new = [glance.new_image(record, base.NOW) for record in base.records()]
+
+        def old_digests(one):
+            status = one.image.status
+            old = set(map(revision._digest, revision._SETS[status]))
+            return digests(one) - search_index.status_digests(status) | old
+
+        with self.database.writer.begin() as db:
+            fill(db, new, old_digests)
+        run.sync(self.database)
+        self.assertEqual([], list(admin.check(self.database, repair=False)))
+        store = SqlStore(self.database)
+        for word, names in (("killed", ["killed"]), ("nonsense", [])):
+            page = store.index(
+                model.ListQuery(limit=99, status=word),
+                model.Viewer(base.OWNER),
+            )
+            self.assertEqual(names, [image.name for image in page.images])
+
+    def revision(self, number):
+        """Return the module of a revision, as alembic will run it."""
+        scripts = ScriptDirectory.from_config(run._config())
+        module = scripts.get_revision(number).module
+        patch = mock.patch.object(
+            ScriptDirectory, "from_config", return_value=scripts
+        )
+        patch.start()
+        self.addCleanup(patch.stop)
+        return module
+
+    def listed(self, store):
+        """Return the names that lists of everybody show, and changes of."""
+        queries: tuple[dict, ...] = (
+            {},
+            {"changes_since": base.NOW.replace(year=2020)},
+            {"properties": (("foo", "bar"),)},
+            {"name": "own-community"},
+        )
+        viewers = (
+            *map(model.Viewer, (base.OWNER, base.OTHER, "stranger")),
+            model.Viewer(base.OWNER, is_admin=True),
+            model.Viewer("", is_admin=True, is_operator=True),
+        )
+        return [
+            [
+                image.name
+                for image in store.iterate(
+                    model.ListQuery(limit=2, **query), viewer
+                )
+            ]
+            for query in queries
+            for viewer in viewers
         ]
-        for process in processes:
-            process.start()
-        for process in processes:
-            process.join()
-        self.assertEqual([0] * 4, [p.exitcode for p in processes])
-        self.assertEqual(run.head(), run.version(self.database))
+
+    def fill_at_0003(self):
+        """Store the records in the tables of revision 0003."""
+        run.sync(self.database, "0003")
+        new = [glance.new_image(record, base.NOW) for record in base.records()]
+        with self.database.writer.begin() as db:
+            fill(db, new, digests)
+
+    def test_lists_are_the_same_after_the_upgrade_of_0003(self):
+        expected = self.listed(self.make_store(self.make_conf()))
+        self.fill_at_0003()
+        revision = self.revision("0004")
+        with mock.patch.object(revision, "_BATCH", 4):
+            run.sync(self.database)
+        self.assertEqual([], list(admin.check(self.database, repair=False)))
+        self.assertEqual(expected, self.listed(SqlStore(self.database)))
+
+    def test_an_upgrade_that_was_ended_can_be_repeated(self):
+        expected = self.listed(self.make_store(self.make_conf()))
+        self.fill_at_0003()
+        revision = self.revision("0004")
+        for break_off in (
+            mock.patch.object(revision, "_ENTRIES", "SELECT nothing"),
+            mock.patch.object(revision.op, "drop_index", side_effect=OSError),
+        ):
+            with (
+                break_off,
+                mock.patch.object(revision, "_BATCH", 4),
+                self.assertRaises((sa.exc.DBAPIError, OSError)),
+            ):
+                run.sync(self.database)
+            self.assertEqual("0003", run.version(self.database))
+        run.sync(self.database)
+        self.assertEqual([], list(admin.check(self.database, repair=False)))
+        self.assertEqual(expected, self.listed(SqlStore(self.database)))
+
+    def test_revisions_hold_their_own_types(self):
+        """What the tables are later must not change what a revision makes."""
+        folder = os.path.join(os.path.dirname(run.__file__), "versions")
+        names = [n for n in os.listdir(folder) if n[:4].isdigit()]
+        self.assertGreaterEqual(len(names), 3)
+        for name in names:
+            with open(os.path.join(folder, name), encoding="utf-8") as file:
+                self.assertNotIn("images_service", file.read(), name)
 
     def test_a_lock_that_stays_ends_it(self):
         run.sync(self.database)
@@ -94,7 +217,7 @@ class TestMigrations(base.TestCase):
             run.lock(db)
             with (
                 self.assertLogs("images_service", "ERROR"),
-                self.assertRaises(errors.StoreUnavailable),
+                self.assertRaises(exception.StoreUnavailable),
             ):
                 run.sync(self.database)
         run.sync(self.database)

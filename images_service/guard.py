@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bounds how long requests wait for a remote service, and how many do."""
+
+from collections.abc import Callable
+from concurrent import futures
+import math
+import threading
+import time
+from typing import TypeVar
+
+from oslo_context import context
+
+T = TypeVar("T")
+
+# Requests that wait until their deadline, and the seconds that others wait:
+# threads that wait serve no other requests.
+_PATIENT = 2
+_MOMENT = 0.5
+
+
+class Refused(TimeoutError):
+    """A question is not asked: too many requests wait for answers."""
+
+
+class Guard:
+    """Asks a remote service within a deadline.
+
+    A thread of its own asks each question, since no time-out of a client
+    covers the look-up of a name, or an answer that arrives byte by byte. Two
+    requests wait until their deadline; others wait for half a second, and are
+    refused at once while the service is slow.
+
+    :param timeout: seconds for one question.
+    :param threads: the most threads that ask; a service that sends a byte now
+        and then holds them.
+    """
+
+    def __init__(self, timeout: float = math.inf, threads: int = 32) -> None:
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._free_threads = threads
+        self._waiting = 0
+        self._is_slow = False
+
+    def call(self, question: Callable[[], T], deadline: float) -> T:
+        """Return the answer to a question, or raise its error.
+
+        :param deadline: of the request, by the monotonic clock.
+        :raises TimeoutError: there is no answer in time.
+        :raises Refused: the question is not asked.
+        """
+        started = time.monotonic()
+        with self._lock:
+            must_hurry = self._waiting >= _PATIENT
+            if not self._free_threads or (must_hurry and self._is_slow):
+                raise Refused("too many requests wait for it")
+            self._free_threads -= 1
+            self._waiting += 1
+        seconds = min(self._timeout, deadline - started)
+        if must_hurry:
+            seconds = min(seconds, _MOMENT)
+        answer: futures.Future[T] = futures.Future()
+        try:
+            self._start(question, answer)
+            futures.wait([answer], seconds)
+            if not answer.done():
+                raise TimeoutError(f"no answer within {seconds:.1f} seconds")
+            return answer.result()
+        finally:
+            with self._lock:
+                self._waiting -= 1
+                self._is_slow = time.monotonic() - started >= _MOMENT
+
+    def _start(
+        self, question: Callable[[], T], answer: futures.Future[T]
+    ) -> None:
+        caller = context.get_current()
+
+        def ask() -> None:
+            # Lines of the log carry the request's id.
+            if caller is not None:
+                caller.update_store()
+            try:
+                answer.set_result(question())
+            except Exception as error:
+                answer.set_exception(error)
+            finally:
+                self._free()
+
+        # A pool's threads would keep a process from ending.
+        try:
+            threading.Thread(target=ask, daemon=True).start()
+        except RuntimeError:
+            self._free()
+            raise
+
+    def _free(self) -> None:
+        with self._lock:
+            self._free_threads += 1

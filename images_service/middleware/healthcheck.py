@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Answers /healthcheck, and has the checks that it runs."""
+
+from collections.abc import Iterable
+import ipaddress
+import math
+import time
+from typing import Any
+from typing import NoReturn
+from wsgiref import types as wsgi
+
+from oslo_config import cfg
+from oslo_log import log
+import oslo_middleware
+from oslo_middleware.healthcheck import pluginbase
+
+from images_service import exception
+from images_service import guard
+from images_service.middleware import pipeline
+from images_service.policy import enforcer
+from images_service.store import base
+
+LOG = log.getLogger(__name__)
+
+# Seconds for the store's answer, and for which it is shown.
+_PATIENCE = 0.5
+_INTERVAL = 1.0
+
+
+class PolicyCheck(pluginbase.HealthcheckBaseExtension):
+    """Checks that the policy files are in force as they are now.
+
+    An invalid file makes no node unhealthy: all of them go on with the last
+    good rules, and none would be left.
+    """
+
+    def healthcheck(self, server_port: int) -> pluginbase.HealthcheckResult:
+        """Return OK or a warning; where it is detailed, with the reason."""
+        policy: enforcer.Policy = self.conf[pipeline.POLICY]
+        if policy.problem is None:
+            return pluginbase.HealthcheckResult(True, "OK")
+        return pluginbase.HealthcheckResult(
+            True,
+            "WARNING: the policy files are invalid; the last valid rules "
+            "are in force",
+            policy.problem,
+        )
+
+
+class StoreCheck(pluginbase.HealthcheckBaseExtension):
+    """Checks that the database answers within half a second.
+
+    Only where ``[healthcheck] detailed`` is set: what is asked every second
+    must cost nothing, and a database that is away would take every node out
+    of a load balancer at once.
+    """
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        # While the database hangs, one thread waits for it.
+        self._guard = guard.Guard(threads=1)
+        self._asked = -math.inf
+        self._is_good = True
+
+    def healthcheck(self, server_port: int) -> pluginbase.HealthcheckResult:
+        """Return OK, or that the database doesn't answer."""
+        if not self.oslo_conf.healthcheck.detailed or self._answers():
+            return pluginbase.HealthcheckResult(True, "OK")
+        return pluginbase.HealthcheckResult(
+            False,
+            "The database doesn't answer",
+            f"It can't be reached, or took more than {_PATIENCE} seconds.",
+        )
+
+    def _answers(self) -> bool:
+        """Tell whether the database has answered when it was last asked."""
+        store: base.ImageStore = self.conf[pipeline.STORE]
+        now = time.monotonic()
+        if now - self._asked < _INTERVAL:
+            return self._is_good
+        good = False
+        try:
+            self._guard.call(store.ping, now + _PATIENCE)
+            good = True
+        except guard.Refused:
+            # Another request asks.
+            return self._is_good
+        except (exception.StoreUnavailable, TimeoutError):
+            pass
+        except Exception:
+            LOG.exception("The health check can't ask the database")
+        self._asked, self._is_good = now, good
+        return good
+
+
+class Healthcheck(oslo_middleware.Healthcheck):
+    """oslo.middleware's, whose checks know the policy and the store.
+
+    :param conf: its ``[healthcheck]`` group is read.
+    """
+
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        policy: enforcer.Policy,
+        store: base.ImageStore,
+    ) -> None:
+        if conf.healthcheck.disable_by_file_path:
+            # Without a path its check logs a warning for every request.
+            backends = [*conf.healthcheck.backends, "disable_by_file"]
+            conf.set_default("backends", backends, "healthcheck")
+        super().__init__(_refuse, conf)
+        # The checks use this dictionary.
+        self.conf.update({pipeline.POLICY: policy, pipeline.STORE: store})
+
+    # A WSGI application; the library's types describe the method inside its
+    # decorator.
+    def __call__(  # type: ignore[override]
+        self, environ: wsgi.WSGIEnvironment, start_response: wsgi.StartResponse
+    ) -> Iterable[bytes]:
+        """Answer a request.
+
+        :raises Forbidden: the client's address is not allowed, or a
+            proxy sent the request.
+        """
+        if self._source_ranges:
+            # A proxy can pass anything as the client's address.
+            try:
+                ipaddress.ip_address(environ.get("REMOTE_ADDR", ""))
+            except ValueError:
+                _refuse()
+        if self._ignore_proxied_requests and "HTTP_FORWARDED" in environ:
+            _refuse()
+        answer: Iterable[bytes] = super().__call__(environ, start_response)
+        return answer
+
+
+def _refuse(*_args: Any) -> NoReturn:
+    """Refuse a request, as the application behind oslo.middleware's filter.
+
+    Without an application WebOb sends the request to the server that it names:
+    to this service.
+    """
+    raise exception.Forbidden(
+        "The health check is not available to this client."
+    )

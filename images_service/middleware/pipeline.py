@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What filters of the PasteDeploy pipeline share, and those of libraries.
+
+The libraries' own factories would read the process-wide configuration, which
+this service does not have. A filter that the configuration switches off is not
+put into the pipeline at all.
+"""
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any
+from wsgiref import types as wsgi
+
+from oslo_context import context
+import oslo_middleware
+from oslo_middleware import request_id
+import webob
+
+# Under which global_conf of the pipeline holds the ConfigOpts, and what else
+# the filters and the application are made of.
+CONF = "conf"
+STORE = "store"
+POLICY = "policy"
+
+Filter = Callable[[wsgi.WSGIApplication], wsgi.WSGIApplication]
+
+
+class Middleware:
+    """Base of a filter that needs no configuration."""
+
+    def __init__(self, application: wsgi.WSGIApplication) -> None:
+        self._application = application
+
+    @classmethod
+    def factory(cls, _global_conf: Mapping[str, Any], **_local: str) -> Any:
+        """Return the filter, for PasteDeploy."""
+        return cls
+
+
+def answer_of(
+    application: wsgi.WSGIApplication, environ: wsgi.WSGIEnvironment
+) -> tuple[str, list[tuple[str, str]], Iterable[bytes]]:
+    """Return status, headers and body of an application's answer."""
+    head: list[Any] = []
+
+    def start_response(*args: Any) -> Any:
+        head[:] = args
+
+    body = application(environ, start_response)
+    return head[0], head[1], body
+
+
+class RequestId(oslo_middleware.RequestId):
+    """Makes an id for each request, and keeps a caller's as the global one.
+
+    The library's own call makes WebOb's response as well.  That takes 40
+    microseconds, a fifth of what the service needs to show an image.
+    """
+
+    # Legacy clients look for the one that Nova sends.
+    compat_headers = ["x-compute-request-id"]  # noqa: RUF012
+
+    def __call__(  # type: ignore[override]
+        self,
+        environ: wsgi.WSGIEnvironment,
+        start_response: wsgi.StartResponse,
+    ) -> Iterable[bytes]:
+        """Pass the request on with its id, and add the id to the answer."""
+        if "HTTP_X_OPENSTACK_REQUEST_ID" in environ:
+            self.set_global_req_id(webob.Request(environ))
+        found = environ[request_id.ENV_REQUEST_ID] = (
+            context.generate_request_id()
+        )
+        assert self.application is not None
+        status, headers, body = answer_of(self.application, environ)
+        names = (request_id.HTTP_RESP_HEADER_REQUEST_ID, *self.compat_headers)
+        start_response(status, [*headers, *[(name, found) for name in names]])
+        return body
+
+
+def http_proxy_to_wsgi(
+    global_conf: Mapping[str, Any], **_local: str
+) -> Filter:
+    """Make links and logs show what a proxy says of the client."""
+    conf = global_conf[CONF]
+    if not conf.oslo_middleware.enable_proxy_headers_parsing:
+        return lambda app: app
+    return lambda app: oslo_middleware.HTTPProxyToWSGI(app, conf)
+
+
+def cors(global_conf: Mapping[str, Any], **_local: str) -> Filter:
+    """Let scripts from other origins in, as ``[cors]`` says."""
+    conf = global_conf[CONF]
+    if not conf.cors.allowed_origin:
+        return lambda app: app
+    return lambda app: oslo_middleware.CORS(app, conf)

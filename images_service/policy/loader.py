@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loads rules from policy files; errors name the file, the line and the rule.
+
+oslo.policy takes a broken file for an empty one, a mistyped name for a rule of
+its own, and null for a rule that allows everyone.
+"""
+
+from collections.abc import Mapping
+from collections.abc import Sequence
+import graphlib
+import os
+from typing import NamedTuple
+
+from oslo_config import cfg
+from oslo_policy import policy
+
+from images_service import config
+from images_service import files
+from images_service.files import FileError
+from images_service.policy import expressions
+from images_service.policy import mistakes
+
+# The source of a rule that no file defines.
+DEFAULT = "default"
+
+
+class Rule(NamedTuple):
+    """A rule's text, and where it is defined.
+
+    :param source: the file, or ``default``.
+    """
+
+    name: str
+    source: str
+    line: int | None
+    text: str
+
+    def error(self, problem: str) -> FileError:
+        """Return an error that names the rule and its place."""
+        return FileError(self.source, self.line, f"rule {self.name}{problem}")
+
+
+def main_file(conf: cfg.ConfigOpts) -> str | None:
+    """Return the path of the policy file, None if there is none.
+
+    :raises FileError: the named file does not exist, or two files do and
+        neither is named.
+    """
+    name: str = conf.oslo_policy.policy_file
+    location = conf.get_location("policy_file", "oslo_policy")
+    if location and location.location.is_user_controlled:
+        path = config.find_file(conf, name)
+        if path is None:
+            raise FileError(name, None, "there is no such file")
+        return path
+    json, yaml = map(conf.find_file, ("policy.json", "policy.yaml"))
+    if json and yaml:
+        raise FileError(
+            f"{json}, {yaml}",
+            None,
+            "both are there; name one in [oslo_policy] policy_file",
+        )
+    return json or yaml or config.find_file(conf, name)
+
+
+def paths(conf: cfg.ConfigOpts, main: str | None) -> list[str]:
+    """Return the policy files, without hidden files and folders in folders.
+
+    :param main: the policy file that existed at start.
+    :raises FileError: a folder of policy files cannot be read.
+    """
+    path = main or main_file(conf)
+    found = [path] if path else []
+    folders = map(conf.find_file, conf.oslo_policy.policy_dirs)
+    for folder in filter(None, folders):
+        try:
+            names = sorted(os.listdir(folder))
+        except OSError as error:
+            raise FileError(folder, None, str(error)) from error
+        for name in names:
+            path = os.path.join(folder, name)
+            if not name.startswith(".") and not os.path.isdir(path):
+                found.append(path)
+    return found
+
+
+def load(
+    defaults: Sequence[policy.RuleDefault], contents: Mapping[str, bytes]
+) -> dict[str, Rule]:
+    """Return the rules by name; later files win.
+
+    :raises FileError: a file is not a map of names to rules.
+    """
+    rules = {
+        default.name: Rule(default.name, DEFAULT, None, default.check_str)
+        for default in defaults
+    }
+    for path, content in contents.items():
+        for name, (line, text) in files.parse_map(path, content).items():
+            rule = rules[name] = Rule(name, path, line, text)
+            if text is None:
+                raise rule.error(
+                    ' is null, which would allow everyone; write "" or "@" if '
+                    "that is meant, or leave the rule out"
+                )
+            if not isinstance(text, str):
+                raise rule.error(" is not a string")
+    return rules
+
+
+def parse(
+    rules: Mapping[str, Rule],
+    defaults: Sequence[policy.RuleDefault],
+    enforcer: policy.Enforcer,
+) -> dict[str, expressions.AnyCheck]:
+    """Return the rules' checks, each of which can be evaluated.
+
+    :raises FileError: a rule cannot be evaluated, or is unknown.
+    """
+    checks = {name: _parse(rule, enforcer) for name, rule in rules.items()}
+    used = {default.name for default in defaults}
+    for name, check in checks.items():
+        for reference in expressions.references(check):
+            used.add(reference)
+            if reference not in rules:
+                hint = mistakes.did_you_mean(reference, rules)
+                raise rules[name].error(
+                    f" refers to {reference}, which is not defined{hint}"
+                )
+    for name, rule in rules.items():
+        if name not in used:
+            hint = mistakes.did_you_mean(name, sorted(used))
+            raise rule.error(
+                " is unknown: no action has this name, and no rule refers to "
+                f"it{hint}"
+            )
+    try:
+        expressions.reach(checks)
+    except graphlib.CycleError as error:
+        cycle = error.args[1]
+        # Only a rule in a file can be fixed.
+        name = next(name for name in cycle if rules[name].source != DEFAULT)
+        problem = f" refers to itself: {' → '.join(cycle)}"
+        raise rules[name].error(problem) from None
+    except RecursionError as error:
+        raise rules[error.args[0]].error(" refers to too many rules") from None
+    return checks
+
+
+def _parse(rule: Rule, enforcer: policy.Enforcer) -> expressions.AnyCheck:
+    try:
+        mistakes.check_syntax(rule.text)
+        check = policy.RuleDefault(rule.name, rule.text).check
+    except ValueError as error:
+        problem = f" can't be understood: {rule.text!r}: {error}"
+        raise rule.error(problem) from None
+    for condition in expressions.conditions(check):
+        if not mistakes.can_be_asked(condition, enforcer):
+            raise rule.error(f" can't be understood: {str(condition)!r}")
+    return check

@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Time limits that the drivers do not have.
+
+Their time-outs count from the last byte, and are of one statement each.
+"""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+from concurrent import futures
+import contextlib
+import functools
+import math
+import os
+import socket
+import sqlite3
+import threading
+import time
+from typing import Any
+from typing import TypeVar
+import weakref
+
+from oslo_log import log
+import sqlalchemy as sa
+
+from images_service import exception
+from images_service.store import base
+from images_service.store.sql import failures
+
+LOG = log.getLogger(__name__)
+
+R = TypeVar("R")
+
+# Seconds without an answer after which a server counts as hanging.
+_PATIENCE = 1.0
+# Seconds between two checks of all connections.
+_INTERVAL = 0.2
+DAY = 24 * 3600.0
+# The key of a connection's guard.
+GUARD = "images_service.guard"
+
+
+class Slots:
+    """Bounds how many threads use a server at a time.
+
+    While the server answers, a thread that finds no free slot waits for one.
+    While the server hangs, such a thread is refused at once, so that it can
+    serve requests that do not need the server.  The threads that hold a slot
+    notice when the server answers again.
+
+    :param count: how many threads.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._hangs = False
+        # When a slot was last taken, or given back in time.
+        self._moved = 0.0
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def one(self, deadline: float = math.inf) -> Iterator[None]:
+        """Hold a slot.
+
+        :param deadline: by the monotonic clock.
+        :raises StoreUnavailable: there is none, and the server hangs
+            or the deadline has passed.
+        """
+        start = self._take(deadline)
+        in_time = True
+        try:
+            yield
+        except BaseException:
+            in_time = time.monotonic() - start < _PATIENCE
+            raise
+        finally:
+            with self._changed:
+                self._free += 1
+                self._hangs = not in_time
+                self._moved = time.monotonic()
+                self._changed.notify()
+
+    def _take(self, deadline: float) -> float:
+        with self._changed:
+            while not self._free:
+                now = time.monotonic()
+                left = self._moved + _PATIENCE - now
+                if left <= 0 and not self._hangs:
+                    LOG.error("The database does not answer.")
+                    self._hangs = True
+                if self._hangs:
+                    raise exception.StoreUnavailable
+                if now > deadline:
+                    LOG.error("No connection to the database is free.")
+                    raise exception.StoreUnavailable
+                self._changed.wait(min(left, deadline - now))
+            self._free -= 1
+            self._moved = time.monotonic()
+            return self._moved
+
+
+class Guard:
+    """Ends what a connection does when its deadline has passed.
+
+    :param raw: the driver's connection.
+    :ivar deadline: by the monotonic clock.
+    """
+
+    def __init__(self, raw: Any, deadline: float) -> None:
+        self.deadline = deadline
+        self._lock = threading.Lock()
+        self._has_ended = False
+        self._socket: socket.socket | None = None
+        if hasattr(raw, "interrupt"):
+            # SQLite has no socket.
+            self._end: Callable[[], None] = raw.interrupt
+            return
+        # PyMySQL does not show its descriptor.
+        number = raw.fileno() if hasattr(raw, "fileno") else raw._sock.fileno()
+        # The driver may close its descriptor at any time; its number may then
+        # be that of another file.
+        self._socket = socket.socket(fileno=os.dup(number))
+        self._end = functools.partial(self._socket.shutdown, socket.SHUT_RDWR)
+
+    def check(self) -> None:
+        """End what the connection does if it is late."""
+        with self._lock:
+            if time.monotonic() <= self.deadline:
+                return
+            # The other end, or SQLAlchemy, may have closed it.
+            with contextlib.suppress(OSError, sqlite3.Error):
+                self._end()
+            if not self._has_ended:
+                LOG.error("The database has not answered in time.")
+                self._has_ended = True
+
+    def release(self) -> None:
+        """End nothing until there is another deadline."""
+        with self._lock:
+            self.deadline = math.inf
+            self._has_ended = False
+
+    def close(self) -> None:
+        """Forget a connection that is about to be closed."""
+        self.release()
+        if self._socket is not None:
+            self._socket.close()
+
+
+class Watch:
+    """Checks the deadlines of connections, in a thread while there are any."""
+
+    def __init__(self) -> None:
+        self._guards: weakref.WeakValueDictionary[int, Guard] = (
+            weakref.WeakValueDictionary()
+        )
+        self._thread: threading.Thread | None = None
+        self._changed = threading.Condition()
+
+    def guard(self, raw: Any, deadline: float) -> Guard:
+        """Return a connection's guard, which is checked while it exists."""
+        guard = Guard(raw, deadline)
+        with self._changed:
+            self._guards[id(guard)] = guard
+            # A process that is forked does not have its parent's thread.
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, daemon=True)
+                self._thread.start()
+        return guard
+
+    def end(self) -> None:
+        """End the thread if there are no connections: a fork may follow."""
+        with self._changed:
+            thread = self._thread
+            self._changed.notify()
+        if thread is not None and not self._guards:
+            thread.join(1)
+
+    def _run(self) -> None:
+        with self._changed:
+            while self._guards:
+                self._check()
+                self._changed.wait(_INTERVAL)
+            self._thread = None
+
+    def _check(self) -> None:
+        for reference in self._guards.valuerefs():
+            if (guard := reference()) is not None:
+                guard.check()
+
+
+class Opener:
+    """Opens connections in other threads, so that a request can stop waiting.
+
+    A server that sends a byte now and then, or a name server that hangs, holds
+    such a thread.
+
+    :param most: how many threads.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._free = threading.Semaphore(most)
+
+    def open(self, connect: Callable[[], R], seconds: float) -> R:
+        """Open a connection.
+
+        :raises StoreUnavailable: there is none in time, or all threads
+            wait for others.
+        """
+        if not self._free.acquire(blocking=False):
+            raise failures.unavailable(TimeoutError("too many attempts"))
+        made: futures.Future[R] = futures.Future()
+        try:
+            # A pool's threads would keep a process from ending.
+            threading.Thread(
+                target=self._open, args=(connect, made), daemon=True
+            ).start()
+        except RuntimeError:
+            self._free.release()
+            raise
+        try:
+            futures.wait([made], max(seconds, 0))
+            if made.cancel():
+                raise failures.unavailable(TimeoutError("no connection"))
+            return made.result()
+        finally:
+            # Else an error keeps itself, and its socket, in a cycle.
+            del made
+
+    def _open(
+        self, connect: Callable[[], Any], made: futures.Future[Any]
+    ) -> None:
+        try:
+            try:
+                raw = connect()
+            finally:
+                # Before the request continues, which may need it again.
+                self._free.release()
+        except Exception as error:
+            # Errors before it are in reference cycles, which keep the socket.
+            error.__context__ = None
+            with contextlib.suppress(futures.InvalidStateError):
+                made.set_exception(error.with_traceback(None))
+        else:
+            try:
+                made.set_result(raw)
+            except futures.InvalidStateError:
+                # The request has stopped waiting.
+                raw.close()
+
+
+def limit_connections(
+    engine: sa.Engine, watch: Watch, seconds: float, most: int
+) -> None:
+    """Give an engine's connections deadlines.
+
+    What opens a connection ends with the action that needs it.  What uses it
+    sets the deadline of its guard.
+
+    :param seconds: for an action.
+    :param most: how many connections may be opened at the same time.
+    """
+    opener = Opener(most)
+
+    def connect(
+        dialect: sa.Dialect, _record: Any, args: Any, kwargs: Any
+    ) -> Any:
+        left = base.begun() + seconds - time.monotonic()
+        return opener.open(
+            functools.partial(dialect.connect, *args, **kwargs),
+            # A second more, since the driver has the better error message.
+            min(of_url(engine.url, "connect_timeout") + 1, left),
+        )
+
+    def guard(raw: Any, record: Any) -> None:
+        record.info[GUARD] = watch.guard(raw, base.begun() + seconds)
+
+    def close(_raw: Any, record: Any) -> None:
+        if GUARD in record.info:
+            record.info.pop(GUARD).close()
+
+    if engine.dialect.name != "sqlite":
+        sa.event.listen(engine, "do_connect", connect)
+    # Before SQLAlchemy's own listeners, which send statements.
+    sa.event.listen(engine, "connect", guard, insert=True)
+    sa.event.listen(engine, "close", close)
+    sa.event.listen(engine, "detach", close)
+
+
+def of_url(url: sa.URL, parameter: str) -> float:
+    """Return a number of seconds that is a parameter of a URL."""
+    return float(str(url.query[parameter]))
