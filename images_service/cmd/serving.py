@@ -50,6 +50,10 @@ _SETTINGS: Mapping[str, Any] = {
     "secure_scheme_headers": {},
     "graceful_timeout": 30,
     "control_socket_disable": True,
+    # gunicorn compares the time of a new worker's file, which is of the clock,
+    # with the monotonic time, so one that hangs at its start would never be
+    # too late.
+    "pre_fork": lambda _arbiter, worker: worker.tmp.notify(),
     "child_exit": lambda _arbiter, worker: metrics.ended(worker.pid),
 }
 

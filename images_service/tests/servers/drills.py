@@ -19,7 +19,7 @@ CLIENTS = 16
 # Seconds: of an answer, of a probe's answer, and until all is well again.
 PATIENCE, PROBE_PATIENCE, RECOVERY = 6, 1, 5
 # Seconds between two requests of a client, and between two probes.
-PAUSE, PROBE_PAUSE = 0.2, 0.25
+PAUSE, PROBE_PAUSE = 0.4, 0.25
 # Seconds of load before and after a fault.
 WARM_UP = 3
 # Seconds after which a client gives up; a drill measures what is slower than

@@ -199,6 +199,21 @@ class TestTimeout(TestServing):
         self.assertLess(before, api.workers())
         self.get(api.port, PATH, TOKEN)
 
+    def test_one_that_hangs_as_it_starts_is_replaced(self):
+        api = self.start(more=("--timeout", "2"))
+        before = self.workers(api)
+        os.kill(int(min(before)), signal.SIGKILL)
+        deadline = time.monotonic() + 20
+        new = set()
+        while not new:
+            self.assertLess(time.monotonic(), deadline)
+            new = api.workers() - before
+        (hung,) = new
+        os.kill(int(hung), signal.SIGSTOP)
+        while hung in api.workers() or len(api.workers()) < 2:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.1)
+
     def test_busy_ones_are_left_alone(self):
         api = self.start(more=("--timeout", "3"))
         before = self.workers(api)
