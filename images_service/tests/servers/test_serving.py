@@ -204,7 +204,7 @@ class TestTimeout(TestServing):
         before = self.workers(api)
         os.kill(int(min(before)), signal.SIGKILL)
         deadline = time.monotonic() + 20
-        new = set()
+        new: set[str] = set()
         while not new:
             self.assertLess(time.monotonic(), deadline)
             new = api.workers() - before
