@@ -55,11 +55,28 @@ def create(
         raise cfg.ConfigFilesNotFoundError([conf.api.paste_config])
     policy = enforcer.Policy(conf, routes.list_rules())
     if store is None:
-        store = SqlStore(startup.open_database(conf))
+        store = _store(conf)
     application: WSGIApplication = loadwsgi.ConfigLoader(path).get_app(
         "main", {CONF: conf, STORE: store, POLICY: policy}
     )
     return application
+
+
+def _store(conf: cfg.ConfigOpts) -> base.ImageStore:
+    """Return the store that ``[glance] mode`` names."""
+    if conf.glance.mode == "none":
+        return SqlStore(startup.open_database(conf))
+    if conf.api.auth_strategy != "keystone":
+        raise startup.NotReady(
+            "[glance] mode = mirror needs [api] auth_strategy = keystone: "
+            "changes go to Glance with the caller's token."
+        )
+    # keystoneauth1 is of no use to the others.
+    from images_service.glance import client
+    from images_service.glance import store
+
+    glance = client.Glance(conf)
+    return store.MirroredStore(conf, startup.open_database(conf), glance)
 
 
 # The controllers that the actions of ROUTES name.

@@ -114,6 +114,104 @@ _OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
             help="Maximum number of metadata items of an image.",
         )
     ],
+    # Those of keystoneauth1 come with the client.
+    "glance": [
+        cfg.StrOpt(
+            "mode",
+            default="none",
+            choices=[
+                ("none", "this service is the only one that has the images"),
+                (
+                    "mirror",
+                    "Glance has them; images-service-mirror copies "
+                    "them, and changes go to Glance first",
+                ),
+            ],
+            help="Where images come from.",
+        ),
+        cfg.BoolOpt(
+            "read_through",
+            default=True,
+            help="Ask Glance for an image that is asked for by its id and is "
+            "not here yet.",
+        ),
+        cfg.StrOpt(
+            "property_protection_file",
+            help="Glance's file of this name, with roles. What a caller may "
+            "not read in Glance is not shown here.",
+        ),
+    ],
+    "mirror": [
+        cfg.StrOpt(
+            "transport_url",
+            secret=True,
+            help="RabbitMQ where Glance sends its notifications. Where unset, "
+            "Glance is polled.",
+        ),
+        cfg.StrOpt(
+            "exchange",
+            default="glance",
+            help="Glance's [DEFAULT] control_exchange.",
+        ),
+        cfg.ListOpt(
+            "topics",
+            default=["notifications"],
+            help="Glance's [oslo_messaging_notifications] topics.",
+        ),
+        cfg.StrOpt(
+            "pool",
+            default="images_service",
+            help="Queue that all mirrors share. Each of them gets some of the "
+            "notifications, and other services keep theirs.",
+        ),
+        cfg.IntOpt(
+            "workers",
+            default=4,
+            min=1,
+            help="How many images are asked for at the same time.",
+        ),
+        cfg.IntOpt(
+            "poll_interval",
+            default=5,
+            min=1,
+            help="Seconds between two questions for changed images.",
+        ),
+        cfg.IntOpt(
+            "poll_overlap",
+            default=30,
+            min=1,
+            help="Seconds by which such a question reaches back before the "
+            "last change: more than a change takes in Glance, and than its "
+            "nodes' clocks differ.",
+        ),
+        cfg.IntOpt(
+            "sweep_interval",
+            default=900,
+            min=1,
+            help="Seconds between two comparisons of all images.",
+        ),
+        cfg.IntOpt(
+            "members_interval",
+            default=3600,
+            min=1,
+            help="Seconds between two comparisons of all shares of images.",
+        ),
+        cfg.IntOpt(
+            "max_sweep_deletes",
+            default=10,
+            min=0,
+            max=100,
+            help="Percent of the images that a comparison deletes at most; "
+            "ten images in any case. If Glance lacks more, none is deleted.",
+        ),
+        cfg.IntOpt(
+            "max_staleness",
+            default=60,
+            min=1,
+            help="Seconds after the last poll at which the health check "
+            "warns.",
+        ),
+    ],
     "metrics": [
         cfg.PortOpt(
             "port",

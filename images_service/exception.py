@@ -99,6 +99,10 @@ class PolicyUnavailable(Unavailable):
     """The remote service of a policy rule doesn't answer."""
 
 
+class GlanceUnavailable(Unavailable):
+    """Glance doesn't answer, or not as it should."""
+
+
 class Unexpected(Error):
     message = (
         "The server has either erred or is incapable of performing the "

@@ -12,9 +12,7 @@ from oslo_context import context
 
 T = TypeVar("T")
 
-# Requests that wait until their deadline, and the seconds that others wait:
-# threads that wait serve no other requests.
-_PATIENT = 2
+# Seconds that other requests wait: threads that wait serve no other requests.
 _MOMENT = 0.5
 
 
@@ -26,17 +24,24 @@ class Guard:
     """Asks a remote service within a deadline.
 
     A thread of its own asks each question, since no time-out of a client
-    covers the look-up of a name, or an answer that arrives byte by byte. Two
+    covers the look-up of a name, or an answer that arrives byte by byte. Some
     requests wait until their deadline; others wait for half a second, and are
     refused at once while the service is slow.
 
     :param timeout: seconds for one question.
     :param threads: the most threads that ask; a service that sends a byte now
         and then holds them.
+    :param patient: how many requests wait until their deadline.
     """
 
-    def __init__(self, timeout: float = math.inf, threads: int = 32) -> None:
+    def __init__(
+        self,
+        timeout: float = math.inf,
+        threads: int = 32,
+        patient: int = 2,
+    ) -> None:
         self._timeout = timeout
+        self._patient = patient
         self._lock = threading.Lock()
         self._free_threads = threads
         self._waiting = 0
@@ -51,7 +56,7 @@ class Guard:
         """
         started = time.monotonic()
         with self._lock:
-            must_hurry = self._waiting >= _PATIENT
+            must_hurry = self._waiting >= self._patient
             if not self._free_threads or (must_hurry and self._is_slow):
                 raise Refused("too many requests wait for it")
             self._free_threads -= 1

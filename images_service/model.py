@@ -20,7 +20,10 @@ STATUSES: Mapping[str, tuple[str, int]] = {
     "killed": ("ERROR", 0),
     "pending_delete": ("DELETED", 0),
     "deleted": ("DELETED", 0),
+    # One of a newer Glance.
+    "unknown": ("UNKNOWN", 0),
 }
+UNKNOWN = "unknown"
 VISIBILITIES = ("public", "private", "shared", "community")
 MEMBER_STATUSES = ("pending", "accepted", "rejected")
 IMAGE_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I | re.A)
@@ -65,6 +68,8 @@ class Viewer:
     # Listings also contain hidden and killed images, and others' community
     # images.
     is_operator: bool = False
+    # For properties that Glance protects.
+    roles: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -112,3 +117,6 @@ class NewImage:
     metadata: Mapping[str, str]
     # Project id -> status of the share; None keeps those in the store.
     members: Mapping[str, str] | None
+    # When the store learned of the last change; None for the latest time of
+    # the image itself.
+    changed_at: datetime.datetime | None = None

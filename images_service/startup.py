@@ -40,7 +40,7 @@ _URLS = (
 _SIMILAR = 0.85
 # An unknown option of these groups is an error.  One of a library is a
 # warning, since other services of a cloud may have it.
-_OWN = ("api", "http_basic", "quota", "metrics")
+_OWN = ("api", "http_basic", "quota", "metrics", "glance", "mirror")
 
 
 class NotReady(cfg.Error):
@@ -78,6 +78,11 @@ def check_options(conf: cfg.ConfigOpts) -> None:
         group: [opt.dest for opt in opts]
         for group, opts in config.options().items()
     }
+    if conf.glance.mode != "none":
+        # Those of keystoneauth1, which depend on auth_type.
+        from images_service.glance import client
+
+        known["glance"] += client.option_names(conf)
     groups = [*known, "default", "keystone_authtoken"]
     for path, section, name in _settings(conf):
         group = section.lower()

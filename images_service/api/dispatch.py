@@ -58,6 +58,12 @@ class Request:
     body: Any  # valid JSON; None where the action reads none
     image: model.Image | None = None  # the one that the action has loaded
 
+    @property
+    def token(self) -> str | None:
+        """The caller's token, for Glance."""
+        token: str | None = self.http.environ.get("HTTP_X_AUTH_TOKEN")
+        return token
+
 
 class Controller:
     """The base of both controllers."""
@@ -254,7 +260,11 @@ class Application:
             caller.project_id.isascii() and caller.project_id.isprintable()
         ):
             raise exception.Forbidden("The token's project id is not ASCII.")
-        return model.Viewer(caller.project_id, self._policy.is_admin(caller))
+        return model.Viewer(
+            caller.project_id,
+            self._policy.is_admin(caller),
+            roles=tuple(caller.roles),
+        )
 
     def _image_service(self, caller: context.RequestContext) -> str | None:
         if self._glance_prefix is None and caller.service_catalog:

@@ -33,13 +33,13 @@ class ImageMetadata(Controller):
         """Add or change some items.  POST /images/{image_id}/metadata."""
         image = self.writable_image(req, image_id)
         items = {**json.loads(image.metadata), **req.body["metadata"]}
-        after = self._set(image, items)
+        after = self._set(req, image, items)
         return {"metadata": views.metadata(after.metadata)}
 
     def update_all(self, req: Request, image_id: str) -> dict[str, Any]:
         """Replace all items.  PUT /images/{image_id}/metadata."""
         items = req.body["metadata"]
-        self._set(self.writable_image(req, image_id), items)
+        self._set(req, self.writable_image(req, image_id), items)
         return {"metadata": items}
 
     def update(self, req: Request, image_id: str, key: str) -> dict[str, Any]:
@@ -48,7 +48,7 @@ class ImageMetadata(Controller):
         if key not in item:
             raise exception.Invalid("Request body and URI mismatch")
         image = self.writable_image(req, image_id)
-        self._set(image, {**json.loads(image.metadata), **item})
+        self._set(req, image, {**json.loads(image.metadata), **item})
         return {"meta": item}
 
     def delete(self, req: Request, image_id: str, key: str) -> None:
@@ -59,13 +59,15 @@ class ImageMetadata(Controller):
             raise exception.NotFound("Invalid metadata key")
         del items[key]
         # No quota: an image may have more items than the quota of today.
-        self.store.change_metadata(image, items)
+        self.store.change_metadata(image, items, req.token)
 
-    def _set(self, image: model.Image, items: dict[str, str]) -> model.Image:
+    def _set(
+        self, req: Request, image: model.Image, items: dict[str, str]
+    ) -> model.Image:
         """Replace an image's items.
 
         :raises QuotaExceeded: there are more than the quota allows.
         """
         if len(items) > self.metadata_quota:
             raise exception.QuotaExceeded
-        return self.store.change_metadata(image, items)
+        return self.store.change_metadata(image, items, req.token)

@@ -48,7 +48,7 @@ class Images(Controller):
         image = self.writable_image(req, image_id)
         if image.protected:
             raise exception.Forbidden(self.refusal)
-        self.store.delete(image)
+        self.store.delete(image, req.token)
 
     def _query(self, req: Request) -> model.ListQuery:
         """Return the listing that the caller asks for and may ask for."""

@@ -11,7 +11,7 @@ import sys
 from oslo_utils import timeutils
 
 from images_service import config
-from images_service import glance
+from images_service.glance import records
 from images_service.store.sql import engine
 from images_service.store.sql.migrations import run
 from images_service.store.sql.store import SqlStore
@@ -57,7 +57,7 @@ def prepare(folder: str) -> str:
     sample = resources.files("images_service.cmd").joinpath("demo.json")
     now = timeutils.utcnow()
     images = [
-        glance.new_image(record, now - datetime.timedelta(hours=number))
+        records.new_image(record, now - datetime.timedelta(hours=number))
         for number, record in enumerate(
             json.loads(sample.read_text("utf-8"))["images"]
         )

@@ -15,10 +15,10 @@ from cliff import show
 from oslo_utils import timeutils
 
 from images_service import exception
-from images_service import glance
 from images_service import model
 from images_service.cmd.manage import DatabaseCommand
 from images_service.cmd.manage import whole_number
+from images_service.glance import records
 from images_service.model import NewImage
 from images_service.store import base
 
@@ -84,22 +84,22 @@ def _checked(check: Callable[[str], Any]) -> Callable[[str], Any]:
     def convert(text: str) -> Any:
         try:
             return check(text)
-        except glance.Refused as error:
+        except records.Refused as error:
             raise argparse.ArgumentTypeError(str(error)) from error
 
     return convert
 
 
 def _attribute(name: str) -> Callable[[str], Any]:
-    return _checked(functools.partial(glance.attribute, name))
+    return _checked(functools.partial(records.attribute, name))
 
 
 @_checked
 def _property(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not key or not equals:
-        raise glance.Refused(f"{text} is not KEY=VALUE")
-    glance.check_property(key, value)
+        raise records.Refused(f"{text} is not KEY=VALUE")
+    records.check_property(key, value)
     return key, value
 
 
@@ -112,7 +112,7 @@ class _Edit(DatabaseCommand):
         def edit(old: NewImage) -> NewImage:
             new = self._change(old, parsed_args)
             image = new.image._replace(updated_at=timeutils.utcnow())
-            return dataclasses.replace(new, image=image)
+            return dataclasses.replace(new, image=image, changed_at=None)
 
         admin.edit(self.database, parsed_args.image, edit)
 

@@ -20,9 +20,9 @@ from oslo_utils import timeutils
 import tqdm
 
 from images_service import exception
-from images_service import glance
 from images_service import model
 from images_service.cmd.manage import DatabaseCommand
+from images_service.glance import records
 
 _BATCH = 5000
 
@@ -71,7 +71,7 @@ class Import(DatabaseCommand):
         self._args = parsed_args
         self._counts: dict[str, int] = collections.Counter()
         with _opened(parsed_args.file) as stream:
-            listing = glance.Listing(stream)
+            listing = records.Listing(stream)
             try:
                 self._import(listing)
             except KeyboardInterrupt:
@@ -85,21 +85,21 @@ class Import(DatabaseCommand):
                 self._print_counts()
         return self._status(listing)
 
-    def _import(self, listing: glance.Listing) -> None:
+    def _import(self, listing: records.Listing) -> None:
         now = timeutils.utcnow()
-        records = enumerate(listing, 1)
-        while batch := list(itertools.islice(records, _BATCH)):
+        numbered = enumerate(listing, 1)
+        while batch := list(itertools.islice(numbered, _BATCH)):
             images: dict[int, model.NewImage] = {}
             refusals: dict[int, str] = {}
             for number, record in batch:
                 try:
-                    images[number] = glance.new_image(
+                    images[number] = records.new_image(
                         record,
                         now,
                         self._args.owner,
                         generate_id=self._args.generate_ids,
                     )
-                except glance.Refused as error:
+                except records.Refused as error:
                     refusals[number] = str(error)
             with _uninterrupted():
                 refusals |= self._add(images)
@@ -130,7 +130,7 @@ class Import(DatabaseCommand):
             results.remove("existed")
         print(", ".join(f"{self._counts[name]} {name}" for name in results))
 
-    def _status(self, listing: glance.Listing) -> int:
+    def _status(self, listing: records.Listing) -> int:
         """Return the exit status of an import that has reached the end."""
         problem = None
         if not any(self._counts.values()):

@@ -8,13 +8,17 @@ change came first, the whole action runs again.
 
 import abc
 from collections.abc import Callable
+from collections.abc import Hashable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+import contextlib
 import contextvars
 import dataclasses
 import random
 import time
+from typing import Any
+from typing import NamedTuple
 from typing import TypeVar
 
 from images_service import exception
@@ -26,20 +30,47 @@ R = TypeVar("R")
 TIME_LIMIT = 4.0
 # The longest pause before an action is run again, in seconds.
 _PAUSE = 0.02
-# When the action that runs has begun.
-_BEGUN: contextvars.ContextVar[float | None] = contextvars.ContextVar(
-    "begun", default=None
-)
 
 
 class Changed(Exception):
     """An image has changed since an action read it."""
 
 
+class _Action(NamedTuple):
+    """An action that runs, maybe not for the first time."""
+
+    begun: float
+    held: dict[Hashable, Any]
+    stack: contextlib.ExitStack
+
+
+_ACTION: contextvars.ContextVar[_Action | None] = contextvars.ContextVar(
+    "action", default=None
+)
+
+
 def begun() -> float:
     """Return when this action has begun; outside of actions, the time now."""
-    start = _BEGUN.get()
-    return time.monotonic() if start is None else start
+    action = _ACTION.get()
+    return time.monotonic() if action is None else action.begun
+
+
+def hold(
+    key: Hashable, make: Callable[[], contextlib.AbstractContextManager[R]]
+) -> R:
+    """Enter a context until the action ends, over all of its runs.
+
+    Only inside of an action.
+
+    :param key: a second call with the same key returns what the first one did.
+    """
+    action = _ACTION.get()
+    if action is None:
+        raise RuntimeError("no action runs")
+    if key not in action.held:
+        action.held[key] = action.stack.enter_context(make())
+    held: R = action.held[key]
+    return held
 
 
 def retried(act: Callable[[], R]) -> R:
@@ -50,7 +81,8 @@ def retried(act: Callable[[], R]) -> R:
     :raises StoreUnavailable: other changes come first for too long.
     """
     begin = time.monotonic()
-    token = _BEGUN.set(begin)
+    stack = contextlib.ExitStack()
+    token = _ACTION.set(_Action(begin, {}, stack))
     try:
         while True:
             start = time.monotonic()
@@ -64,7 +96,8 @@ def retried(act: Callable[[], R]) -> R:
             # Random, so that one of several writers comes first.
             time.sleep(random.uniform(0, _PAUSE))  # noqa: S311  # nosec B311
     finally:
-        _BEGUN.reset(token)
+        stack.close()
+        _ACTION.reset(token)
 
 
 class ImageStore(abc.ABC):
@@ -102,19 +135,24 @@ class ImageStore(abc.ABC):
 
     @abc.abstractmethod
     def change_metadata(
-        self, image: model.Image, items: Mapping[str, str]
+        self,
+        image: model.Image,
+        items: Mapping[str, str],
+        token: str | None = None,
     ) -> model.Image:
         """Replace an image's metadata and return the image after it.
 
         :param image: as the action read it.
+        :param token: the caller's, for a store that asks Glance.
         :raises Changed: it has changed since.
         """
 
     @abc.abstractmethod
-    def delete(self, image: model.Image) -> None:
+    def delete(self, image: model.Image, token: str | None = None) -> None:
         """Mark an image as deleted.
 
         :param image: as the action read it.
+        :param token: the caller's, for a store that asks Glance.
         :raises Changed: it has changed since.
         """
 

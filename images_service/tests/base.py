@@ -19,9 +19,9 @@ import webob
 from images_service import app
 from images_service import config
 from images_service import files
-from images_service import glance
 from images_service import model
 from images_service.cmd import manage
+from images_service.glance import records
 from images_service.store import base as store_base
 from images_service.store.sql import cursor
 from images_service.store.sql import engine
@@ -98,7 +98,7 @@ _VALUES: dict[str, dict[str, typing.Any]] = {
 }
 
 
-def records():
+def samples():
     """Return the images of IDS, as Glance lists them."""
     return [
         {
@@ -213,8 +213,8 @@ class TestCase(unittest.TestCase):
         store = SqlStore(database)
         results = store.add(
             [
-                glance.new_image(record, NOW)
-                for record in (records() if images is None else images)
+                records.new_image(record, NOW)
+                for record in (samples() if images is None else images)
             ]
         )
         self.assertEqual([None] * len(results), results)

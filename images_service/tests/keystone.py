@@ -101,7 +101,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             token_document(
                 "middleware",
                 "service",
-                ["service"],
+                self.server.service_roles,
                 **self.server.catalog(),
             ),
             [("X-Subject-Token", SERVICE)],
@@ -135,6 +135,8 @@ class Keystone(http.server.ThreadingHTTPServer):
     def __init__(self, tokens, port=0):
         super().__init__(("127.0.0.1", port), Handler)
         self.tokens = tokens
+        # Of the user who asks for a token.
+        self.service_roles = ["service"]
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
     def catalog(self):

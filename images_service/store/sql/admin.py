@@ -54,9 +54,9 @@ def add(
     results: list[exception.Error | None] = []
     accepted: dict[str, model.NewImage] = {}
     with database.writer.begin() as db:
-        stored = _stored(db, ids) if replace else {}
+        known = stored(db, ids) if replace else {}
         taken: Collection[str] = (
-            stored if replace else _locked(db, images.c.id.in_(ids))
+            known if replace else _locked(db, images.c.id.in_(ids))
         )
         clause = sa.select(purged_images.c.id).where(
             purged_images.c.id.in_(ids)
@@ -74,10 +74,10 @@ def add(
         changed = {
             image_id: new
             for image_id, new in accepted.items()
-            if image_id not in stored or not _is_same(stored[image_id], new)
+            if image_id not in known or not is_same(known[image_id], new)
         }
         try:
-            _store(db, changed, changed.keys() & taken)
+            store(db, changed, changed.keys() & taken)
         except sa.exc.IntegrityError as error:
             # Another process has just stored one of them.
             raise db_exc.RetryRequest(error) from error
@@ -98,10 +98,10 @@ def edit(
     :raises ImageNotFound: there is no such image, or it is deleted.
     """
     with database.writer.begin() as db:
-        old = _stored(db, [image_id.lower()]).get(image_id.lower())
+        old = stored(db, [image_id.lower()]).get(image_id.lower())
         if old is None or old.image.deleted_at is not None:
             raise exception.ImageNotFound
-        _store(db, {old.image.id: change(old)}, {old.image.id})
+        store(db, {old.image.id: change(old)}, {old.image.id})
 
 
 def purgeable(database: engine.Database, before: datetime.datetime) -> int:
@@ -193,27 +193,20 @@ def _check(
         )
         ids = db.execute(batch).scalars().all()
     with database.snapshot() as db:
-        of_batch = sa.select(*IMAGE_COLUMNS).where(images.c.id.in_(ids))
-        if repair:
-            of_batch = of_batch.with_for_update()
-        found = [model.Image._make(row) for row in db.execute(of_batch)]
-        shares = _members(db, ids)
-        stored: dict[str, set[frozenset[Any]]] = {}
+        repeated: dict[str, set[frozenset[Any]]] = {}
         for table in (image_audiences, search_entries):
             clause = sa.select(table).where(table.c.image_id.in_(ids))
             for row in db.execute(clause).mappings():
-                of_image = stored.setdefault(row["image_id"], set())
+                of_image = repeated.setdefault(row["image_id"], set())
                 of_image.add(frozenset(row.items()))
         wrong = []
-        for image in found:
-            items = json.loads(image.metadata)
-            new = model.NewImage(image, items, shares[image.id])
+        for image_id, new in stored(db, ids, lock=repair).items():
             expected = {
                 frozenset(row.items())
                 for rows in search_index.rows([new])
                 for row in rows
             }
-            if expected != stored.get(image.id, set()):
+            if expected != repeated.get(image_id, set()):
                 wrong.append(new)
         if repair and wrong:
             search_index.delete(db, [new.image.id for new in wrong])
@@ -227,24 +220,31 @@ def _locked(db: sa.Connection, *scope: sa.ColumnElement[bool]) -> set[str]:
     return set(db.execute(clause).scalars())
 
 
-def _stored(
-    db: sa.Connection, ids: Collection[str]
+def stored(
+    db: sa.Connection, ids: Collection[str], *, lock: bool = True
 ) -> dict[str, model.NewImage]:
-    """Lock images, and return them by id."""
-    clause = sa.select(*IMAGE_COLUMNS).where(images.c.id.in_(ids))
-    found = [
-        model.Image._make(row) for row in db.execute(clause.with_for_update())
-    ]
-    shares = _members(db, [image.id for image in found])
+    """Return images by id, deleted ones as well.
+
+    :param lock: lock their rows first.
+    """
+    clause = sa.select(*IMAGE_COLUMNS, images.c.changed_at)
+    clause = clause.where(images.c.id.in_(ids)).order_by(images.c.id)
+    if lock:
+        clause = clause.with_for_update()
+    found = [tuple(row) for row in db.execute(clause)]
+    shares = _members(db, [row[0] for row in found])
     return {
-        image.id: model.NewImage(
-            image, json.loads(image.metadata), shares[image.id]
+        row[0]: model.NewImage(
+            (image := model.Image._make(row[:-1])),
+            json.loads(image.metadata),
+            shares[row[0]],
+            row[-1],
         )
-        for image in found
+        for row in found
     }
 
 
-def _is_same(old: model.NewImage, new: model.NewImage) -> bool:
+def is_same(old: model.NewImage, new: model.NewImage) -> bool:
     """Tell whether an image would replace another one by the same."""
     generation, metadata = old.image.generation, old.image.metadata
     return (
@@ -266,7 +266,7 @@ def _members(
     return found
 
 
-def _store(
+def store(
     db: sa.Connection,
     accepted: Mapping[str, model.NewImage],
     taken: Collection[str],
@@ -278,7 +278,7 @@ def _store(
             **new.image._asdict(),
             "metadata": schema.document(new.metadata),
             "state": search_index.state_of(new.image),
-            "changed_at": search_index.changed_at(new.image),
+            "changed_at": search_index.changed_at(new),
         }
         if image_id in taken:
             del row["id"], row["generation"]

@@ -47,6 +47,8 @@ class Timeouts:
 REQUESTS = Timeouts(connect=3, lock=3, statement=3.5, total=base.TIME_LIMIT)
 # A command of an operator, such as an import or a migration, may take long.
 COMMANDS = Timeouts(connect=10, lock=10, statement=3600, total=limits.DAY)
+# What the mirror stores may wait for requests, which must not wait for it.
+MIRROR = Timeouts(connect=10, lock=10, statement=60, total=120)
 
 # Seconds: a statement that loses its connection later than this is not sent
 # again, since the server hangs and the connection was not an old one.

@@ -48,10 +48,20 @@ class Slots:
     notice when the server answers again.
 
     :param count: how many threads.
+    :param name: of the server, for the log.
+    :param patience: seconds without an answer after which the server counts
+        as hanging.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(
+        self,
+        count: int,
+        name: str = "The database",
+        patience: float = _PATIENCE,
+    ) -> None:
         self._free = count
+        self._name = name
+        self._patience = patience
         self._hangs = False
         # When a slot was last taken, or given back in time.
         self._moved = 0.0
@@ -70,7 +80,7 @@ class Slots:
         try:
             yield
         except BaseException:
-            in_time = time.monotonic() - start < _PATIENCE
+            in_time = time.monotonic() - start < self._patience
             raise
         finally:
             with self._changed:
@@ -83,14 +93,14 @@ class Slots:
         with self._changed:
             while not self._free:
                 now = time.monotonic()
-                left = self._moved + _PATIENCE - now
+                left = self._moved + self._patience - now
                 if left <= 0 and not self._hangs:
-                    LOG.error("The database does not answer.")
+                    LOG.error("%s does not answer.", self._name)
                     self._hangs = True
                 if self._hangs:
                     raise exception.StoreUnavailable
                 if now > deadline:
-                    LOG.error("No connection to the database is free.")
+                    LOG.error("Too many requests wait for %s.", self._name)
                     raise exception.StoreUnavailable
                 self._changed.wait(min(left, deadline - now))
             self._free -= 1

@@ -165,11 +165,29 @@ search_entries = sa.Table(
     sa.Index("ix_search_entries_created", "digest", *_ORDER),
 )
 
-# Ids of purged images: no image gets one of them again.
+# Ids of purged images: none but Glance gives an image one of them again.
 purged_images = sa.Table(
     "purged_images",
     metadata,
     sa.Column("id", ascii_id(36), primary_key=True),
+)
+
+# Who changes an image in Glance, and until when nobody else does.
+image_leases = sa.Table(
+    "image_leases",
+    metadata,
+    sa.Column("image_id", ascii_id(36), primary_key=True),
+    sa.Column("holder", ascii_id(36), nullable=False),
+    sa.Column("expires_at", MicroTime, nullable=False),
+)
+
+# What the mirror of Glance has done last, by kind.
+mirror_runs = sa.Table(
+    "mirror_runs",
+    metadata,
+    sa.Column("kind", ascii_id(16), primary_key=True),
+    sa.Column("ended_at", MicroTime, nullable=False),
+    sa.Column("result", Document, nullable=False),
 )
 
 

@@ -145,10 +145,11 @@ def state_of(image: model.Image) -> State:
     return State.KILLED if image.status == "killed" else State.LISTED
 
 
-def changed_at(image: model.Image) -> datetime.datetime:
+def changed_at(new: model.NewImage) -> datetime.datetime:
     """Return when an image was last created, updated or deleted."""
+    image = new.image
     changed = max(image.created_at, image.updated_at)
-    return max(changed, image.deleted_at or changed)
+    return new.changed_at or max(changed, image.deleted_at or changed)
 
 
 def rows(
@@ -166,7 +167,7 @@ def rows(
                 "state": int(state_of(new.image)),
                 "created_at": new.image.created_at,
             }
-            of_audiences.append({**row, "changed_at": changed_at(new.image)})
+            of_audiences.append({**row, "changed_at": changed_at(new)})
             entries += [{**row, "digest": digest} for digest in found]
     return of_audiences, entries
 

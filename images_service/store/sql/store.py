@@ -156,7 +156,10 @@ class SqlStore(base.ImageStore):
         raise exception.MarkerNotFound(marker)
 
     def change_metadata(
-        self, image: model.Image, items: Mapping[str, str]
+        self,
+        image: model.Image,
+        items: Mapping[str, str],
+        token: str | None = None,
     ) -> model.Image:
         """Change metadata; see ``base.ImageStore.change_metadata``."""
         after = _next(image)._replace(metadata=schema.document(items))
@@ -169,7 +172,7 @@ class SqlStore(base.ImageStore):
         self._change(_SET_METADATA, after, values, old, new)
         return after
 
-    def delete(self, image: model.Image) -> None:
+    def delete(self, image: model.Image, token: str | None = None) -> None:
         """Mark an image as deleted; see ``base.ImageStore.delete``."""
         now = _next(image)
         after = now._replace(status="deleted", deleted_at=now.updated_at)

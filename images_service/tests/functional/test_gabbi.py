@@ -11,8 +11,8 @@ import yaml
 
 from images_service import app
 from images_service import exception
-from images_service import glance
 from images_service.api import routes
+from images_service.glance import records
 from images_service.store.sql import engine
 from images_service.store.sql.migrations import run
 from images_service.store.sql.store import SqlStore
@@ -39,7 +39,7 @@ class ServiceFixture(fixture.GabbiFixture):
         self.database = engine.Database(conf)
         run.sync(self.database)
         store = SqlStore(self.database)
-        store.add([glance.new_image(r, base.NOW) for r in base.records()])
+        store.add([records.new_image(r, base.NOW) for r in base.samples()])
         _services.append(app.create(conf, store))
         names = {
             **{

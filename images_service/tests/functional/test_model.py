@@ -16,8 +16,8 @@ import sqlalchemy as sa
 
 from images_service import config
 from images_service import exception
-from images_service import glance
 from images_service import model
+from images_service.glance import records
 from images_service.store import base as store_base
 from images_service.store.sql import admin
 from images_service.store.sql import engine
@@ -43,7 +43,7 @@ VALUES = ("", "x", "X", "x ", "\U0001f600")
 properties = st.dictionaries(
     st.sampled_from(KEYS), st.sampled_from(VALUES), max_size=3
 )
-records = st.fixed_dictionaries(
+sample = st.fixed_dictionaries(
     {
         "id": st.integers(0, 40).map(lambda n: str(uuid.UUID(int=n))),
         "owner": st.sampled_from(PROJECTS),
@@ -192,12 +192,12 @@ class StoreMachine(stateful.RuleBasedStateMachine):
             patch.stop()
 
     @stateful.rule(
-        records=st.lists(records, min_size=1, max_size=8),
+        listed=st.lists(sample, min_size=1, max_size=8),
         replace=st.booleans(),
     )
-    def add(self, records, replace):
+    def add(self, listed, replace):
         now = datetime.datetime(2026, 1, 1)
-        images = [glance.new_image(record, now) for record in records]
+        images = [records.new_image(record, now) for record in listed]
         results = self.store.add(images, replace=replace)
         batch = set()
         for new, result in zip(images, results, strict=True):

@@ -11,9 +11,9 @@ import os
 
 from images_service import app
 from images_service import config
-from images_service import glance
 from images_service import model
 from images_service.api import routes
+from images_service.glance import records
 from images_service.store.sql import engine
 from images_service.store.sql.store import SqlStore
 from images_service.tests import base
@@ -128,7 +128,7 @@ class PersonasTestCase(base.RequestTestCase):
         )
         self.images = {
             kind: {**record, "key": "value"}
-            for kind, record in zip(base.IDS, base.records(), strict=True)
+            for kind, record in zip(base.IDS, base.samples(), strict=True)
             if kind in KINDS
         }
         self.store = self.make_store(self.conf, list(self.images.values()))
@@ -150,7 +150,7 @@ class PersonasTestCase(base.RequestTestCase):
         return {k: image._replace(generation=0) for k, image in found.items()}
 
     def restore(self, kind):
-        image = glance.new_image(self.images[kind], base.NOW)
+        image = records.new_image(self.images[kind], base.NOW)
         self.assertEqual([None], self.store.add([image], replace=True))
 
     def expected(self, action):

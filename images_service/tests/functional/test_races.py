@@ -13,8 +13,8 @@ import sqlalchemy as sa
 
 from images_service import app
 from images_service import exception
-from images_service import glance
 from images_service import model
+from images_service.glance import records
 from images_service.store.sql import admin
 from images_service.store.sql import engine
 from images_service.store.sql import schema
@@ -38,7 +38,7 @@ class Races(backends.OnBackend):
         self.app = app.create(self.conf, self.store)
         self.image_id = f"{random.getrandbits(32):08x}" + base.UNKNOWN[8:]
         record = {"id": self.image_id, "owner": base.OWNER}
-        self.store.add([glance.new_image(record, base.NOW)])
+        self.store.add([records.new_image(record, base.NOW)])
         self.path = f"/images/{self.image_id}"
 
     def race(self, *actions):
@@ -222,7 +222,7 @@ class Races(backends.OnBackend):
 
     def test_an_import_loses_no_batch_beside_a_purge(self):
         """A purge removed an image that an import was about to replace."""
-        records = [
+        deleted = [
             {
                 "id": f"{number:08d}{base.UNKNOWN[8:]}",
                 "owner": base.OWNER,
@@ -230,7 +230,7 @@ class Races(backends.OnBackend):
             }
             for number in range(1500)
         ]
-        images = [glance.new_image(r, base.NOW) for r in records]
+        images = [records.new_image(r, base.NOW) for r in deleted]
         self.store.add(images, replace=True)
         before = base.NOW
         database = engine.Database(self.conf, engine.COMMANDS)

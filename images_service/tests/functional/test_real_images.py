@@ -7,8 +7,8 @@ import os
 from oslo_utils import strutils
 
 from images_service import app
-from images_service import glance
 from images_service import model
+from images_service.glance import records
 from images_service.tests import base
 
 # 37 images, as a Glance lists them.
@@ -22,11 +22,11 @@ class TestRealImages(base.RequestTestCase, base.ManageTestCase):
         store = self.make_store(self.conf, images=[])
         status, out, _ = self.manage("image", "import", ANSWER)
         with open(ANSWER, encoding="utf-8") as file:
-            records = json.load(file)["images"]
+            listed = json.load(file)["images"]
         self.assertEqual(0, status)
-        self.assertEqual(f"{len(records)} imported, 0 refused\n", out)
+        self.assertEqual(f"{len(listed)} imported, 0 refused\n", out)
         self.app = app.create(self.conf, store)
-        for record in records:
+        for record in listed:
             with self.subTest(id=record["id"], name=record["name"]):
                 response = self.request(
                     "GET",
@@ -41,7 +41,7 @@ class TestRealImages(base.RequestTestCase, base.ManageTestCase):
         metadata = {
             key: "" if value is None else value
             for key, value in record.items()
-            if key not in glance._ATTRIBUTES and key not in glance._NOT_KEPT
+            if key not in records._ATTRIBUTES and key not in records._NOT_KEPT
         }
         for key in _DECODED:
             if key in metadata:

@@ -6,8 +6,8 @@ import time
 import sqlalchemy as sa
 
 from images_service import app
-from images_service import glance
 from images_service import model
+from images_service.glance import records
 from images_service.store.sql import engine
 from images_service.store.sql.store import SqlStore
 from images_service.tests import backends
@@ -30,7 +30,7 @@ class SlowDatabases(backends.OnBackend):
         self.store = self.make_store(
             self.make_conf(connection=self.connection), []
         )
-        images = [glance.new_image(r, base.NOW) for r in base.records()]
+        images = [records.new_image(r, base.NOW) for r in base.samples()]
         self.store.add(images, replace=True)
         url = sa.make_url(self.connection)
         self.proxy = tcp_proxy.Proxy(self.port)

@@ -15,7 +15,7 @@ from keystoneauth1.identity import v3
 from oslo_config import cfg
 import requests
 
-from images_service import glance
+from images_service.glance import records
 from images_service.store.sql import engine
 from images_service.store.sql.migrations import run
 from images_service.store.sql.store import SqlStore
@@ -102,14 +102,14 @@ class CloudTestCase(base.TestCase):
             if server.process.poll() is not None:
                 server.start()
                 server.wait()
-        images = [glance.new_image(r, base.NOW) for r in self.records()]
+        images = [records.new_image(r, base.NOW) for r in self.records()]
         results = self.store.add(images, replace=True)
         self.assertEqual([None] * len(results), results)
 
     @classmethod
     def records(cls):
         """Return the images of ``base``, owned by Keystone's projects."""
-        text = json.dumps(base.records())
+        text = json.dumps(base.samples())
         for placeholder, name in (
             (base.OWNER, "owners"),
             (base.OTHER, "others"),

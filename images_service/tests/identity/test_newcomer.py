@@ -59,7 +59,7 @@ class TestNewcomer(base.TestCase):
         self.keystone.wait()
         images = [
             {**record, "visibility": "public"}
-            for record in base.records()
+            for record in base.samples()
             if record["name"] in ("public", "own")
         ]
         # A Glance that lists them, whatever it is asked.

@@ -14,7 +14,7 @@ import random
 import threading
 import time
 
-from images_service import glance
+from images_service.glance import records
 from images_service.store.sql import admin
 from images_service.store.sql import engine
 from images_service.store.sql.migrations import run
@@ -118,7 +118,7 @@ class TestGalera(base.TestCase):
         self.ids = [f"{n:08d}" + base.UNKNOWN[8:] for n in range(IMAGES)]
         SqlStore(database).add(
             [
-                glance.new_image({"id": i, "owner": base.OWNER}, base.NOW)
+                records.new_image({"id": i, "owner": base.OWNER}, base.NOW)
                 for i in self.ids
             ]
         )

@@ -4,8 +4,8 @@
 import time
 
 from images_service import exception
-from images_service import glance
 from images_service import model
+from images_service.glance import records
 from images_service.tests import base
 from images_service.tests.servers import processes
 
@@ -59,7 +59,7 @@ class TestReplica(base.TestCase):
 
     def add(self, name, image_id=None):
         record = {"name": name, "owner": base.OWNER, "id": image_id}
-        self.store.add([glance.new_image(record, base.NOW)])
+        self.store.add([records.new_image(record, base.NOW)])
 
     def catch_up(self):
         wanted = self.primary.sql("SELECT pg_current_wal_lsn()").strip()

@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 
-from images_service import glance
+from images_service.glance import records
 from images_service.tests import base
 from images_service.tests.servers import processes
 
@@ -47,7 +47,7 @@ class SlowClients(base.TestCase):
         now = base.NOW
         store.add(
             [
-                glance.new_image(record, now, generate_id=True)
+                records.new_image(record, now, generate_id=True)
                 for _ in range(1000)
             ]
         )

@@ -3,7 +3,7 @@
 
 import json
 
-from images_service import glance
+from images_service.glance import records
 from images_service.tests import base
 
 PATH = f"/images/{base.IDS['own']}/metadata"
@@ -17,7 +17,7 @@ class TestChanges(base.ApiTestCase):
         # More than the quota of some tests allows: an import has none.
         self.store.add(
             [
-                glance.new_image(
+                records.new_image(
                     {"id": base.UNKNOWN, "owner": base.OWNER, **items},
                     base.NOW,
                 )

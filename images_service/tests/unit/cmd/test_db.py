@@ -106,7 +106,7 @@ class TestPurge(DbTestCase):
 class TestCheck(DbTestCase):
     def setUp(self):
         super().setUp()
-        self.imports(*base.records())
+        self.imports(*base.samples())
 
     def test_all_is_well(self):
         status, out, _ = self.manage("db", "check")

@@ -60,7 +60,7 @@ class TestImages(ManageTestCase):
     def setUp(self):
         super().setUp()
         self.manage("db", "sync")
-        text = json.dumps({"images": base.records()})
+        text = json.dumps({"images": base.samples()})
         status, out, err = self.manage("image", "import", "-", stdin=text)
         self.assertEqual(
             (0, "13 imported, 0 refused\n", ""), (status, out, err)
@@ -225,7 +225,7 @@ class TestImport(ManageTestCase):
         self.assertEqual([], self.manage_json("image", "list"))
 
     def test_one_page_of_an_answer_was_taken_for_all(self):
-        images = base.records()
+        images = base.samples()
         following = f"/v2/images?limit=5&marker={images[4]['id']}"
         first = {"images": images[:5], "next": following}
         rest = {"images": images[5:], "first": "/v2/images?limit=5"}
@@ -258,7 +258,7 @@ class TestImport(ManageTestCase):
             self.assertEqual("- holds no images.\n", err)
 
     def test_each_image_that_existed_had_a_line(self):
-        images = base.records()
+        images = base.samples()
         text = self.lines(*images[:4])
         self.assertEqual(0, self.manage("image", "import", "-", stdin=text)[0])
         status, out, err = self.manage(
@@ -278,7 +278,7 @@ class TestImport(ManageTestCase):
         )
 
     def test_the_bar_did_not_know_the_file(self):
-        text = self.lines(*base.records()) + " " * 100_000
+        text = self.lines(*base.samples()) + " " * 100_000
         path = self.path("images.jsonl", text)
         bars = []
 
@@ -296,7 +296,7 @@ class TestImport(ManageTestCase):
     def test_what_was_stored_before_an_error_is_told(self):
         path = self.path("images.jsonl")
         with open(path, "wb") as file:
-            file.write(self.lines(*base.records()).encode())
+            file.write(self.lines(*base.samples()).encode())
             file.write(b" " * 10_000 + b"\xff\n")
         with mock.patch.object(importing, "_BATCH", 5):
             status, out, err = self.manage("image", "import", path)
@@ -320,7 +320,10 @@ class TestImport(ManageTestCase):
             mock.patch.object(importing, "_BATCH", 5),
         ):
             status, out, err = self.manage(
-                "image", "import", "-", stdin=self.lines(*base.records())
+                "image",
+                "import",
+                "-",
+                stdin=self.lines(*base.samples()),
             )
         self.assertEqual((130, "5 imported, 0 refused\n"), (status, out))
         self.assertIn("--skip-existing", err)
@@ -343,7 +346,10 @@ class TestImport(ManageTestCase):
 
         with mock.patch.object(SqlStore, "add", hanging):
             status, out, _ = self.manage(
-                "image", "import", "-", stdin=self.lines(*base.records())
+                "image",
+                "import",
+                "-",
+                stdin=self.lines(*base.samples()),
             )
         self.assertEqual(
             (130, "0 imported, 0 refused\n", []), (status, out, answered)

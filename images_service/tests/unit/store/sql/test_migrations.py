@@ -10,8 +10,8 @@ from alembic.script import ScriptDirectory
 import sqlalchemy as sa
 
 from images_service import exception
-from images_service import glance
 from images_service import model
+from images_service.glance import records
 from images_service.store.sql import admin
 from images_service.store.sql import engine
 from images_service.store.sql import schema
@@ -40,7 +40,7 @@ def fill(db, new_images, digests_of):
                 "metadata": schema.document(new.metadata),
                 "generation": 1,
                 "state": state,
-                "changed_at": search_index.changed_at(image),
+                "changed_at": search_index.changed_at(new),
             },
         )
         for digest in digests_of(new):
@@ -90,7 +90,9 @@ class TestMigrations(base.TestCase):
 
     def test_a_filled_database_keeps_what_it_has(self):
         run.sync(self.database, "0001")
-        new = [glance.new_image(record, base.NOW) for record in base.records()]
+        new = [
+            records.new_image(record, base.NOW) for record in base.samples()
+        ]
         with self.database.writer.begin() as db:
             fill(db, new, digests)
         run.sync(self.database)
@@ -109,7 +111,9 @@ class TestMigrations(base.TestCase):
             f"{run.__package__}.versions.0003_status_words"
         )
         run.sync(self.database, "0002")
-        new = [glance.new_image(record, base.NOW) for record in base.records()]
+        new = [
+            records.new_image(record, base.NOW) for record in base.samples()
+        ]
 
         def old_digests(one):
             status = one.image.status
@@ -166,7 +170,9 @@ class TestMigrations(base.TestCase):
     def fill_at_0003(self):
         """Store the records in the tables of revision 0003."""
         run.sync(self.database, "0003")
-        new = [glance.new_image(record, base.NOW) for record in base.records()]
+        new = [
+            records.new_image(record, base.NOW) for record in base.samples()
+        ]
         with self.database.writer.begin() as db:
             fill(db, new, digests)
 

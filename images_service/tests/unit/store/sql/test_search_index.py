@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 import unittest
 
-from images_service import glance
 from images_service import model
+from images_service.glance import records
 from images_service.store.sql import search_index
 from images_service.store.sql.schema import State
 from images_service.tests import base
 
 
 def new_image(**record):
-    return glance.new_image(
+    return records.new_image(
         {"id": base.UNKNOWN, "owner": "p", **record}, base.NOW
     )
 

@@ -18,8 +18,8 @@ import pymysql
 import sqlalchemy as sa
 
 from images_service import exception
-from images_service import glance
 from images_service import model
+from images_service.glance import records
 from images_service.store import base as store_base
 from images_service.store.sql import engine
 from images_service.store.sql import failures
@@ -126,7 +126,7 @@ class TestGet(StoreTestCase):
                 "owner": base.OWNER,
                 "visibility": visibility,
             }
-            self.store.add([glance.new_image(record, base.NOW)], replace=True)
+            self.store.add([records.new_image(record, base.NOW)], replace=True)
             if visibility == "shared":
                 self.store.get(image_id, OTHER)
             else:
@@ -136,7 +136,11 @@ class TestGet(StoreTestCase):
     def test_ids(self):
         image_id = "aaaaaaaa-0000-4000-8000-00000000000a"
         self.store.add(
-            [glance.new_image({"id": image_id, "owner": base.OWNER}, base.NOW)]
+            [
+                records.new_image(
+                    {"id": image_id, "owner": base.OWNER}, base.NOW
+                )
+            ]
         )
         self.assertEqual(image_id, self.store.get(image_id.upper(), OWNER).id)
         for odd in (
@@ -174,7 +178,7 @@ class TestGet(StoreTestCase):
             "updated_at": "2026-01-02T00:00:00.999999Z",
             "k\U0001f600": "v" * 5000,
         }
-        new = glance.new_image(record, base.NOW)
+        new = records.new_image(record, base.NOW)
         self.store.add([new])
         image = self.store.get(base.UNKNOWN, OWNER)
         self.assertEqual(
@@ -233,7 +237,7 @@ class TestPage(StoreTestCase):
             "visibility": "shared",
             "members": [{"member_id": base.OWNER, "status": "accepted"}],
         }
-        self.store.add([glance.new_image(record, base.NOW)])
+        self.store.add([records.new_image(record, base.NOW)])
         self.assertEqual(["mine"], self.names(OWNER, name="mine"))
 
     def test_filters(self):
@@ -315,7 +319,7 @@ class TestPage(StoreTestCase):
 
     def test_pages_meet_every_image_once_under_equal_times(self):
         chance = random.Random(1)
-        records = [
+        listed = [
             {
                 "owner": chance.choice((base.OWNER, base.OTHER)),
                 "visibility": chance.choice(model.VISIBILITIES),
@@ -325,7 +329,7 @@ class TestPage(StoreTestCase):
             for _ in range(200)
         ]
         self.store.add(
-            [glance.new_image(r, base.NOW, generate_id=True) for r in records]
+            [records.new_image(r, base.NOW, generate_id=True) for r in listed]
         )
         for viewer, limit in itertools.product(
             (OWNER, OTHER, ADMIN), (1, 7, 50)
@@ -345,7 +349,7 @@ class TestPage(StoreTestCase):
         sizes = [10, 10, 900, 10, 2000, 10, 10, 500, 600, 10]
         self.store.add(
             [
-                glance.new_image(
+                records.new_image(
                     {
                         "id": f"{number:08d}{base.UNKNOWN[8:]}",
                         "owner": "bounded",
@@ -412,7 +416,7 @@ class TestPage(StoreTestCase):
         """The filters were asked in the order of the URL."""
         self.store.add(
             [
-                glance.new_image(
+                records.new_image(
                     {
                         "owner": base.OWNER,
                         "created_at": f"2025-01-01T00:00:00.{number:06d}Z",
@@ -555,13 +559,13 @@ class TestDelete(StoreTestCase):
 
 
 class TestAdd(StoreTestCase):
-    def add(self, *records, replace=False):
+    def add(self, *listed, replace=False):
         return self.store.add(
             [
-                glance.new_image(
+                records.new_image(
                     {"owner": base.OWNER, **r}, base.NOW, generate_id=True
                 )
-                for r in records
+                for r in listed
             ],
             replace=replace,
         )

@@ -3,9 +3,12 @@
 
 ``Listing`` reads what ``GET /v2/images`` of Glance answers, in one document or
 several, a JSON array of images, or one image or answer a line; ``new_image``
-turns an image into what the store adds.
+turns an image of a file into what the store adds, ``mirrored`` one of the API.
+In a file an image may have more members than in the API, where these are
+properties that any tenant can set.
 """
 
+import collections
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -21,9 +24,13 @@ import uuid
 
 from oslo_utils import timeutils
 
+from images_service import exception
 from images_service import model
 from images_service.jsonstream import JSONStream
 
+_EPOCH = datetime.datetime(1970, 1, 1)
+# Maximum length of a value in Glance's tables.
+_VALUE_BYTES = 65535
 # Maximum length of a first line that is read at once.
 _LINE = 2**22
 # The columns that "openstack image list -f json" always prints.
@@ -149,8 +156,8 @@ _ATTRIBUTES: Mapping[str, Any] = {
 }
 _TIMES = ("created_at", "updated_at", "deleted_at")
 _FLAGS = ("protected", "os_hidden")
-# Members that are neither attributes nor metadata.
-_NOT_KEPT = frozenset(
+# Attributes in Glance's API that are not kept.
+_NOT_KEPT_OF_API = frozenset(
     {
         "checksum",
         "container_format",
@@ -158,17 +165,21 @@ _NOT_KEPT = frozenset(
         "disk_format",
         "file",
         "locations",
-        "members",
         "os_hash_algo",
         "os_hash_value",
-        "properties",
         "schema",
         "self",
-        "stores",
         "tags",
         "virtual_size",
     }
 )
+# Members of a file that are neither attributes nor metadata.
+_NOT_KEPT = _NOT_KEPT_OF_API | {"members", "properties", "stores"}
+# Properties that nobody can set in Glance.
+_RESERVED = frozenset({"location", "deleted", "deleted_at"})
+_RESERVED_PREFIX = "os_glance"
+# Attributes in Glance's API.
+ATTRIBUTES_OF_API = (_ATTRIBUTES.keys() - {"deleted_at"}) | _NOT_KEPT_OF_API
 
 
 def _one_of(choices: Iterable[str]) -> tuple[str, re.Pattern[str]]:
@@ -242,6 +253,85 @@ def new_image(
         values["deleted_at"] = values["updated_at"]
     image = model.Image(**values, generation=1, metadata="")
     return model.NewImage(image, _metadata(record), _members(record))
+
+
+def mirrored(
+    record: Mapping[str, Any], members: Mapping[str, str] | None
+) -> tuple[model.NewImage, list[str]]:
+    """Return the image that an answer of Glance's API describes.
+
+    What the store can't hold is left out, so that no property hides an image.
+
+    :param members: its shares; None keeps those in the store.
+    :returns: the image, and what was left out, a line each.
+    :raises Refused: it has no usable id.
+    """
+    refused: list[str] = []
+
+    def usable(name: str, value: Any) -> Any:
+        try:
+            return attribute(name, value)
+        except Refused as error:
+            refused.append(str(error))
+            return None
+
+    values = {
+        **_ATTRIBUTES,
+        "id": attribute("id", record.get("id")),
+        # Nobody's, so only administrators see it, unless it is public.
+        "owner": "",
+        "status": model.UNKNOWN,
+        "created_at": _EPOCH,
+        "updated_at": _EPOCH,
+    }
+    for name in _ATTRIBUTES.keys() - {"id", "deleted_at"}:
+        if record.get(name) is not None:
+            value = usable(name, record[name])
+            values[name] = values[name] if value is None else value
+    image = model.Image(**values, generation=0, metadata="")
+    items = {}
+    for name in record.keys() - ATTRIBUTES_OF_API:
+        value = "" if record[name] is None else record[name]
+        try:
+            check_property(name, value)
+        except Refused as error:
+            refused.append(str(error))
+        else:
+            items[name] = value
+    shares = None
+    if members is not None:
+        shares = {
+            member: status
+            for member, status in members.items()
+            if usable("member_id", member) and usable("member_status", status)
+        }
+    return model.NewImage(image, items, shares), refused
+
+
+def check_writable(items: Mapping[str, str], changed: Iterable[str]) -> None:
+    """Check that Glance can hold properties.
+
+    :param items: all of an image, as they are to be.
+    :param changed: the keys of those that are set.
+    :raises Invalid: it can't; the message names the property.
+    """
+    folded: dict[str, int] = collections.Counter(key.lower() for key in items)
+    for key in changed:
+        problem = None
+        if key in ATTRIBUTES_OF_API:
+            problem = "is the name of an attribute in Glance"
+        elif key in _RESERVED or key.startswith(_RESERVED_PREFIX):
+            problem = "is reserved by Glance"
+        elif key != key.strip():
+            problem = "begins or ends with a space"
+        elif folded[key.lower()] > 1:
+            problem = "differs from another one only in the case of letters"
+        elif max(key + items[key], default="") > "\uffff":
+            problem = "holds a character beyond U+FFFF"
+        elif len(items[key].encode()) > _VALUE_BYTES:
+            problem = f"has a value of more than {_VALUE_BYTES} bytes"
+        if problem:
+            raise exception.Invalid(f"Metadata key {key!r} {problem}.")
 
 
 def attribute(name: str, value: Any) -> Any:

@@ -3,14 +3,14 @@ import datetime
 import io
 import json
 
-from images_service import glance
 from images_service import model
+from images_service.glance import records
 from images_service.tests import base
 
 
 class TestRead(base.TestCase):
     def read(self, text):
-        return list(glance.Listing(io.StringIO(text)))
+        return list(records.Listing(io.StringIO(text)))
 
     def test_an_answer_of_glance(self):
         self.assertEqual([1, 2], self.read('{"images": [1, 2]}'))
@@ -43,13 +43,13 @@ class TestRead(base.TestCase):
     def test_a_broken_line_is_refused_and_the_others_go_on(self):
         one, broken, three = self.read('{"a": 1}\n{"b": \n{"c": 3}\n')
         self.assertEqual(({"a": 1}, {"c": 3}), (one, three))
-        self.assertIsInstance(broken, glance.Refused)
+        self.assertIsInstance(broken, records.Refused)
         self.assertIn("not JSON", str(broken))
 
     def test_a_broken_document_is_refused(self):
         first, broken = self.read('{"images": [\n{"a": 1},\n')
         self.assertEqual({"a": 1}, first)
-        self.assertIsInstance(broken, glance.Refused)
+        self.assertIsInstance(broken, records.Refused)
         self.assertIn("line 3 column 1", str(broken))
 
     def test_a_broken_line_is_named_by_its_number(self):
@@ -78,9 +78,9 @@ class TestRead(base.TestCase):
         image = {"a": "x" * 1000}
         for start in ("[\n", '{"images": [\n', '{"first": 1, "images": [\n'):
             stream = Endless(start)
-            records = iter(glance.Listing(stream))
+            found = iter(records.Listing(stream))
             for number in range(1, 2000):
-                self.assertEqual(image, next(records))
+                self.assertEqual(image, next(found))
                 self.assertLess(stream.given, number * 1020 + 2**18)
 
     def test_the_page_after_the_last_one(self):
@@ -98,7 +98,7 @@ class TestRead(base.TestCase):
             array = json.dumps(pages, indent=1)
             for text in (lines, documents, array):
                 with self.subTest(text=text):
-                    listing = glance.Listing(io.StringIO(text))
+                    listing = records.Listing(io.StringIO(text))
                     self.assertEqual(len(pages), len(list(listing)))
                     self.assertEqual(expected, listing.next_page)
 
@@ -112,14 +112,14 @@ class TestRead(base.TestCase):
             def __next__(self):
                 return next(lines)
 
-        records = iter(glance.Listing(Lines()))
-        self.assertEqual({"a": 1}, next(records))
+        found = iter(records.Listing(Lines()))
+        self.assertEqual({"a": 1}, next(found))
         self.assertEqual('{"b": 2}\n', next(lines))
 
 
 class TestNewImage(base.TestCase):
     def new(self, owner=None, **record):
-        return glance.new_image(
+        return records.new_image(
             {"id": base.UNKNOWN, "owner": "p", **record},
             base.NOW,
             owner=owner,
@@ -128,8 +128,8 @@ class TestNewImage(base.TestCase):
     def assertRefused(self, text, record, **options):
         if isinstance(record, dict):
             record = {"id": base.UNKNOWN, **record}
-        with self.assertRaises(glance.Refused) as caught:
-            glance.new_image(record, base.NOW, **options)
+        with self.assertRaises(records.Refused) as caught:
+            records.new_image(record, base.NOW, **options)
         self.assertIn(text, str(caught.exception))
 
     def test_attributes(self):
@@ -174,7 +174,7 @@ class TestNewImage(base.TestCase):
     def test_a_missing_id_was_made(self):
         for record in ({}, {"id": None}):
             self.assertRefused("id is missing", {"id": None, "owner": "p"})
-            image = glance.new_image(
+            image = records.new_image(
                 {"owner": "p", **record}, base.NOW, generate_id=True
             ).image
             self.assertRegex(image.id, model.IMAGE_ID)
@@ -184,9 +184,9 @@ class TestNewImage(base.TestCase):
         for more in ({}, {"Visibility": "public", "Project": "p"}):
             for generate in (False, True):
                 with self.assertRaisesRegex(
-                    glance.NotImages, "'openstack image list'.*v2/images"
+                    records.NotImages, "'openstack image list'.*v2/images"
                 ):
-                    glance.new_image(
+                    records.new_image(
                         {**row, **more},
                         base.NOW,
                         owner="p",
@@ -225,7 +225,7 @@ class TestNewImage(base.TestCase):
 
     def test_owner(self):
         self.assertRefused("owner is missing", {})
-        new = glance.new_image({"id": base.UNKNOWN}, base.NOW, owner="q")
+        new = records.new_image({"id": base.UNKNOWN}, base.NOW, owner="q")
         self.assertEqual("q", new.image.owner)
         self.assertEqual("p", self.new(owner="p").image.owner)
 

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""images-service-mirror, and images-service-manage mirror."""
+
+import argparse
+from collections.abc import Sequence
+from importlib import metadata
+import os
+import signal
+import sys
+from typing import Any
+from typing import TYPE_CHECKING
+
+from cliff import lister
+from oslo_config import cfg
+from oslo_utils import timeutils
+import tqdm
+
+from images_service import config
+from images_service import exception
+from images_service import startup
+from images_service.cmd.manage import DatabaseCommand
+
+if TYPE_CHECKING:
+    from images_service.glance.client import Glance
+
+PROGRAM = "images-service-mirror"
+_WORKERS = 8
+_ALL = 100
+
+
+def _glance(conf: cfg.ConfigOpts) -> "Glance":
+    """Return the cloud's Glance.
+
+    :raises startup.NotReady: the service is none of a mirror's.
+    """
+    from images_service.glance import client
+
+    if conf.glance.mode != "mirror":
+        raise startup.NotReady(
+            "[glance] mode is not mirror: this service has its own images."
+        )
+    startup.check_options(conf)
+    return client.Glance(conf)
+
+
+class Sync(DatabaseCommand):
+    """Compare all images with Glance's once, and store what differs.
+
+    The shares of images are compared as well. It can run beside
+    images-service-mirror. The exit status is 1 where Glance does not answer,
+    or where it lacks so many images that an error is more likely; then no
+    image is deleted.
+    """
+
+    examples = ("mirror sync", "mirror sync --dry-run")
+    arguments = {
+        "--dry-run": {
+            "action": "store_true",
+            "help": "count what differs, and change nothing",
+        },
+        "--allow-deletes": {
+            "action": "store_true",
+            "help": "delete all images that Glance lacks, however many",
+        },
+    }
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        from images_service.glance import sync
+
+        conf = self.app.conf
+        most = (
+            _ALL
+            if parsed_args.allow_deletes
+            else conf.mirror.max_sweep_deletes
+        )
+        glance = _glance(conf)
+        work = sync.Sync(self.database, glance, _WORKERS)
+        with tqdm.tqdm(unit=" images", disable=None, leave=False) as bar:
+            try:
+                counts = work.sweep(
+                    most,
+                    members=True,
+                    dry_run=parsed_args.dry_run,
+                    progress=bar.update,
+                )
+            except exception.GlanceUnavailable as error:
+                print(f"Glance: {error}", file=sys.stderr)
+                return 1
+            except sync.TooManyDeletes as error:
+                print(error, file=sys.stderr)
+                return 1
+        names = ["created", "changed", "same", "deleted"]
+        if parsed_args.dry_run:
+            names = ["different", "same", "deleted"]
+        print(", ".join(f"{counts[name]} {name}" for name in names))
+        return 0
+
+
+class Status(DatabaseCommand, lister.Lister):
+    """Show when the mirror has done what, and what it says of it.
+
+    "poll" finds changed images, "sweep" and "members" compare all of them,
+    "hint" is the last notification. A failure is older than the success that
+    followed it.
+    """
+
+    examples = ("mirror status",)
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Any:
+        from images_service.store.sql import mirror_runs
+
+        now = timeutils.utcnow()
+        runs = sorted(mirror_runs.load(self.database).items())
+        return ("what", "seconds ago", "result"), [
+            (
+                kind,
+                round((now - run.ended_at).total_seconds()),
+                ", ".join(f"{k}: {v}" for k, v in run.result.items()),
+            )
+            for kind, run in runs
+        ]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Keep the images in step with Glance, until SIGTERM.",
+    )
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=metadata.version("images-service"),
+    )
+    parser.add_argument(
+        "--config-file",
+        action="append",
+        metavar="PATH",
+        help="configuration file, instead of the usual ones; may be "
+        "repeated, later ones win",
+    )
+    return parser
+
+
+def _run(args: Sequence[str]) -> None:
+    # These imports take a second, which --help does not need.
+    from oslo_log import log
+
+    from images_service.glance import mirror
+    from images_service.store.sql import engine
+
+    conf = config.load(args, prog=PROGRAM)
+    log.setup(conf, config.PROJECT)
+    glance = _glance(conf)
+    startup.check_connections(conf)
+    database = engine.Database(conf, engine.MIRROR)
+    startup.check_schema(database)
+    work = mirror.Mirror(conf, database, glance)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: work.stop())
+    work.run()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run images-service-mirror and return its exit status."""
+    options = _parser().parse_args(argv)
+    os.umask(os.umask(0o077) | 0o027)
+    try:
+        _run(config.file_arguments(options.config_file))
+    except cfg.Error as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return 0

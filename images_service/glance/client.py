@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Asks Glance, within a deadline."""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+import json
+import re
+import time
+from typing import Any
+from typing import TypeVar
+from urllib import parse
+
+from keystoneauth1 import exceptions as keystone_errors
+from keystoneauth1 import loading
+from oslo_config import cfg
+from oslo_log import log
+
+from images_service import exception
+from images_service import guard
+
+LOG = log.getLogger(__name__)
+
+T = TypeVar("T")
+Record = Mapping[str, Any]
+
+_GROUP = "glance"
+# Seconds for an answer, where [glance] timeout is not set.
+_TIMEOUT = 4
+_PATCH = "application/openstack-images-v2.1-json-patch"
+# Glance's largest page.
+_PAGE = 1000
+# Seconds for a page, of which Glance makes up to some hundred a second.
+_PAGE_TIMEOUT = 60
+# A page that an image's creation moves is read again; one that its change
+# moves loses images.
+_ORDER = "created_at:asc,id:asc"
+# The role with which Glance shows the images of all projects.
+_ROLE = "admin"
+# Threads that wait for Glance; the caller bounds how many requests do.
+_THREADS = 64
+
+
+class NoRole(exception.GlanceUnavailable):
+    """The service's own token does not see all images."""
+
+
+def register(conf: cfg.ConfigOpts) -> None:
+    """Register keystoneauth's options in ``[glance]``."""
+    loading.register_auth_conf_options(conf, _GROUP)
+    loading.register_session_conf_options(conf, _GROUP)
+    loading.register_adapter_conf_options(conf, _GROUP)
+    conf.set_default("timeout", _TIMEOUT, _GROUP)
+    conf.set_default("service_type", "image", _GROUP)
+    conf.set_default("valid_interfaces", ["internal", "public"], _GROUP)
+
+
+def _auth_type(conf: cfg.ConfigOpts) -> str:
+    """Return how the service gets its own token.
+
+    :raises oslo_config.cfg.Error: it is not configured.
+    """
+    register(conf)
+    found: str | None = conf.glance.auth_type
+    if found is None:
+        raise cfg.RequiredOptError("auth_type", cfg.OptGroup(_GROUP))
+    return found
+
+
+def option_names(conf: cfg.ConfigOpts) -> list[str]:
+    """Return the names of all options that keystoneauth reads.
+
+    :raises oslo_config.cfg.Error: ``auth_type`` is missing or unknown.
+    """
+    register(conf)
+    options = [
+        *loading.get_auth_common_conf_options(),
+        *loading.get_session_conf_options(),
+        *loading.get_adapter_conf_options(),
+    ]
+    options += loading.get_auth_plugin_conf_options(_auth_type(conf))
+    names = {opt.dest for opt in options}
+    for opt in options:
+        names |= {old.name for old in opt.deprecated_opts if old.name}
+    return sorted(name.replace("-", "_") for name in names)
+
+
+class Glance:
+    """The image service of the cloud.
+
+    Reads use the service's own session, changes the caller's token alone: a
+    service token beside it would give the caller the service's roles.
+
+    :param conf: its ``[glance]`` group is read.
+    :raises oslo_config.cfg.Error: an option is missing or wrong.
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        _auth_type(conf)
+        try:
+            auth = loading.load_auth_from_conf_options(conf, _GROUP)
+        except keystone_errors.OptionError as error:
+            raise cfg.Error(f"[{_GROUP}]: {error}") from error
+        session = loading.load_session_from_conf_options(
+            conf, _GROUP, auth=auth
+        )
+        self._session = session
+        self._auth = auth
+        self._adapter = loading.load_adapter_from_conf_options(
+            conf, _GROUP, session=session, auth=auth
+        )
+        self._timeout: float = conf.glance.timeout
+        self._guard = guard.Guard(threads=_THREADS, patient=_THREADS)
+
+    def image(self, image_id: str) -> Record | None:
+        """Return one image, None where there is none.
+
+        :raises GlanceUnavailable: there is no usable answer.
+        :raises NoRole: the answer is that of a user who doesn't see all.
+        """
+        return self._one(f"/v2/images/{parse.quote(image_id)}", "id")
+
+    def members(self, image_id: str) -> Mapping[str, str] | None:
+        """Return project id -> status of the shares of an image.
+
+        :returns: None where there is no such image, or it isn't shared.
+        """
+        path = f"/v2/images/{parse.quote(image_id)}/members"
+        found = self._one(path, "members")
+        if found is None:
+            return None
+        try:
+            return {
+                member["member_id"]: member["status"]
+                for member in found["members"]
+            }
+        except (TypeError, KeyError) as error:
+            raise _unusable(repr(found)) from error
+
+    def _one(self, path: str, key: str) -> Record | None:
+        status, found = self._get(path, self._timeout)
+        if status in (403, 404):
+            # It could be somebody else's.
+            self.check_role()
+            return None
+        return _checked(status, found, key)
+
+    def pages(self, since: str | None = None) -> Iterator[Sequence[Record]]:
+        """Yield all images, or those that have changed since a time.
+
+        :param since: as Glance writes it.
+        :raises NoRole: these are not all; it may come after the last page.
+        """
+        for hidden in ("false", "true"):
+            query = {
+                "visibility": "all",
+                "os_hidden": hidden,
+                "limit": str(_PAGE),
+                "sort": _ORDER,
+            }
+            if since:
+                query["updated_at"] = f"gte:{since}"
+            path: str | None = f"/v2/images?{parse.urlencode(query)}"
+            while path:
+                status, found = self._get(path, _PAGE_TIMEOUT)
+                page = _checked(status, found, "images")
+                yield page["images"]
+                path = page.get("next")
+        self.check_role()
+
+    def change(
+        self, image_id: str, changes: Sequence[Record], token: str | None
+    ) -> Record:
+        """Change an image, as a caller.
+
+        :param changes: a JSON patch.
+        :raises Error: what Glance refuses, as a fault of this service.
+        :raises GlanceUnavailable: whether the image has changed is unknown.
+        """
+        status, found = self._write(
+            "PATCH", image_id, token, json.dumps(changes)
+        )
+        _raise_refusal(status, found)
+        return _checked(status, found, "id")
+
+    def delete(self, image_id: str, token: str | None) -> None:
+        """Delete an image, as a caller; see ``change``."""
+        _raise_refusal(*self._write("DELETE", image_id, token))
+
+    def check_role(self) -> None:
+        """Check that the service's own token sees the images of all projects.
+
+        :raises NoRole: it lacks the role.
+        """
+        auth: Any = self._auth
+        roles = self._ask(
+            lambda: auth.get_access(self._session).role_names, self._timeout
+        )
+        if _ROLE not in roles:
+            raise NoRole(
+                f"The user of [{_GROUP}] lacks the role {_ROLE}, so Glance "
+                "doesn't show it all images."
+            )
+
+    def _get(self, path: str, seconds: float) -> tuple[int, Any]:
+        return self._ask(
+            lambda: self._send("GET", path, timeout=seconds), seconds
+        )
+
+    def _write(
+        self,
+        method: str,
+        image_id: str,
+        token: str | None,
+        body: str | None = None,
+    ) -> tuple[int, Any]:
+        headers = {"X-Auth-Token": token or "", "Content-Type": _PATCH}
+        path = f"/v2/images/{image_id}"
+
+        def send() -> tuple[int, Any]:
+            return self._send(
+                method, path, data=body, headers=headers, authenticated=False
+            )
+
+        return self._ask(send, self._timeout)
+
+    def _send(self, method: str, path: str, **options: Any) -> tuple[int, Any]:
+        """Return the status and the JSON value of an answer."""
+        root = self._adapter.get_endpoint()
+        if root is None:
+            raise keystone_errors.EndpointNotFound
+        root = re.sub("/(v2/?)?$", "", root)
+        response = self._adapter.request(
+            root + path,
+            method,
+            raise_exc=False,
+            redirect=False,
+            **options,
+        )
+        try:
+            return response.status_code, response.json()
+        except ValueError:
+            return response.status_code, None
+
+    def _ask(self, question: Callable[[], T], seconds: float) -> T:
+        """Return the answer to a question.
+
+        :raises GlanceUnavailable: there is none in time.
+        """
+        try:
+            return self._guard.call(question, time.monotonic() + seconds)
+        except (
+            TimeoutError,
+            keystone_errors.ClientException,
+            OSError,
+        ) as error:
+            LOG.error("Glance can't be asked: %s", error)
+            raise exception.GlanceUnavailable from error
+
+
+def _checked(status: int, found: Any, key: str) -> Record:
+    """Return an answer that has a key.
+
+    :raises GlanceUnavailable: it is another one.
+    """
+    if status != 200 or not isinstance(found, dict) or key not in found:
+        raise _unusable(f"{status} {str(found)[:200]}")
+    return found
+
+
+def _unusable(answer: str) -> exception.GlanceUnavailable:
+    LOG.error("Glance's answer can't be used: %s", answer)
+    return exception.GlanceUnavailable()
+
+
+_REFUSALS: Mapping[int, tuple[type[exception.Error], str | None]] = {
+    # The reason is Glance's.
+    400: (exception.Invalid, None),
+    401: (exception.Unauthorized, exception.Unauthorized.message),
+    403: (exception.Forbidden, "Glance does not allow this change."),
+    404: (exception.ImageNotFound, exception.ImageNotFound.message),
+    409: (exception.Conflict, "The image is in use, or has changed."),
+    413: (exception.QuotaExceeded, exception.QuotaExceeded.message),
+}
+
+
+def _raise_refusal(status: int, found: Any) -> None:
+    """Raise what Glance has refused as an error for our caller."""
+    if status in (200, 204):
+        return
+    if status not in _REFUSALS:
+        raise _unusable(str(status))
+    kind, message = _REFUSALS[status]
+    if message is None:
+        text = found.get("message") if isinstance(found, dict) else None
+        # Glance's errors are HTML in a JSON text.
+        message = " ".join(re.sub("<[^>]*>", " ", str(text or "")).split())
+    raise kind(message or "Glance calls the change invalid.")

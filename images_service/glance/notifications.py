@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Glance's notifications tell: which images to ask for.
+
+A notification may come before its change is stored, and lacks attributes. So
+it is a hint: the image is asked for.
+"""
+
+import contextlib
+import datetime
+import threading
+import time
+from typing import Any
+from typing import NamedTuple
+from typing import TYPE_CHECKING
+
+from oslo_config import cfg
+from oslo_log import log
+from oslo_utils import timeutils
+
+if TYPE_CHECKING:
+    import oslo_messaging
+
+LOG = log.getLogger(__name__)
+
+_DELETE = "image.delete"
+
+
+class Hint(NamedTuple):
+    """An image that has changed in Glance.
+
+    :ivar image_id: as Glance writes it.
+    :ivar sent_at: when Glance has told so; UTC.
+    :ivar deleted_at: when it was deleted, None where it was not.
+    """
+
+    image_id: str
+    sent_at: datetime.datetime
+    deleted_at: datetime.datetime | None = None
+
+
+class Hints:
+    """Hints that wait; no image is given to two workers at the same time."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, Hint] = {}
+        self._busy: set[str] = set()
+        self._changed = threading.Condition()
+
+    def put(self, hint: Hint) -> None:
+        """Add a hint; of two for an image that wait, the later one stays."""
+        key = hint.image_id.lower()
+        with self._changed:
+            waiting = self._waiting.get(key)
+            if waiting is not None:
+                # Lag counts from the first, and what is deleted stays so.
+                hint = hint._replace(
+                    sent_at=waiting.sent_at,
+                    deleted_at=hint.deleted_at or waiting.deleted_at,
+                )
+            self._waiting[key] = hint
+            self._changed.notify()
+
+    def take(self, seconds: float) -> Hint | None:
+        """Return a hint for an image that no worker has; None for none."""
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            while True:
+                for key in self._waiting:
+                    if key not in self._busy:
+                        self._busy.add(key)
+                        return self._waiting.pop(key)
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return None
+                self._changed.wait(left)
+
+    def done(self, hint: Hint) -> None:
+        """Give an image back."""
+        with self._changed:
+            self._busy.discard(hint.image_id.lower())
+            self._changed.notify()
+
+    def __len__(self) -> int:
+        """Return how many images wait."""
+        return len(self._waiting)
+
+
+class Endpoint:
+    """Turns notifications into hints, for oslo.messaging.
+
+    :param hints: gets them.
+    :param seen: set with the first one.
+    """
+
+    def __init__(self, hints: Hints, seen: threading.Event) -> None:
+        self._hints = hints
+        self._seen = seen
+
+    def info(
+        self,
+        _context: Any,
+        _publisher: str,
+        event: str,
+        payload: Any,
+        metadata: Any,
+    ) -> None:
+        """Take a notification."""
+        self._seen.set()
+        hint = _hint(event, payload, metadata)
+        if hint is not None:
+            self._hints.put(hint)
+
+    # An upload that fails, whose payload is a text.
+    error = info
+
+
+def _hint(event: str, payload: Any, metadata: Any) -> Hint | None:
+    """Return what a notification tells, None where it names no image."""
+    if not isinstance(payload, dict):
+        return None
+    # Of a member's, "id" is the image's in some releases.
+    image_id = payload.get("image_id") or payload.get("id")
+    if not isinstance(image_id, str):
+        return None
+    now = timeutils.utcnow()
+    deleted_at = None
+    if event == _DELETE:
+        deleted_at = _time(payload.get("deleted_at")) or now
+    sent = metadata.get("timestamp") if isinstance(metadata, dict) else None
+    return Hint(image_id, _time(sent) or now, deleted_at)
+
+
+def _time(text: Any) -> datetime.datetime | None:
+    with contextlib.suppress(ValueError, TypeError, OverflowError):
+        return timeutils.normalize_time(timeutils.parse_isotime(text))
+    with contextlib.suppress(ValueError, TypeError):
+        # As oslo.messaging writes it.
+        return datetime.datetime.fromisoformat(text)
+    return None
+
+
+def listen(
+    conf: cfg.ConfigOpts, endpoint: Endpoint
+) -> "oslo_messaging.notify.listener.NotificationServer":
+    """Return a listener that calls an endpoint once it is started.
+
+    :param conf: its ``[mirror]`` group is read.
+    :raises oslo_config.cfg.Error: oslo.messaging is not installed, or the
+        transport's URL is wrong.
+    """
+    try:
+        import oslo_messaging
+    except ImportError as error:
+        raise cfg.Error(
+            "[mirror] transport_url is set, and oslo.messaging is not "
+            "installed. Run pip install '.[mirror]'."
+        ) from error
+    options = conf.mirror
+    try:
+        transport = oslo_messaging.get_notification_transport(
+            conf, url=options.transport_url
+        )
+    except oslo_messaging.exceptions.MessagingException as error:
+        raise cfg.Error(f"[mirror] transport_url: {error}") from error
+    targets = [
+        oslo_messaging.Target(topic=topic, exchange=options.exchange)
+        for topic in options.topics
+    ]
+    return oslo_messaging.get_notification_listener(
+        transport,
+        targets,
+        [endpoint],
+        executor="threading",
+        pool=options.pool,
+    )

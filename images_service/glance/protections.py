@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which properties of images a caller may read, as Glance protects them.
+
+The file is Glance's ``property_protection_file``, with roles: sections are
+regular expressions of properties' names, in the order in which they are tried;
+a property of no section is nobody's.
+"""
+
+from collections.abc import Collection
+from collections.abc import Iterable
+from collections.abc import Mapping
+import configparser
+import functools
+import re
+
+_EVERYBODY, _NOBODY = "@", "!"
+_NAMES = 4096
+
+
+class Protections:
+    """The rules of a file.
+
+    :param path: of the file.
+    :raises OSError: it can't be read.
+    :raises ValueError: it has an error; the message names the section.
+    """
+
+    def __init__(self, path: str) -> None:
+        parser = configparser.RawConfigParser()
+        try:
+            with open(path, encoding="utf-8") as file:
+                parser.read_file(file)
+        except configparser.Error as error:
+            raise ValueError(f"{path}: {error}") from error
+        # Glance's own properties, whatever the file says.
+        own = re.compile("os_glance.*"), frozenset(_EVERYBODY)
+        self._rules: list[tuple[re.Pattern[str], frozenset[str]]] = [own]
+        for section in parser.sections():
+            try:
+                pattern = re.compile(section)
+            except re.error as error:
+                raise ValueError(f"{path}: [{section}]: {error}") from error
+            roles = parser.get(section, "read", fallback=_NOBODY).split(",")
+            words = frozenset(word.strip().lower() for word in roles)
+            self._rules.append((pattern, words))
+        # Images have few different properties.
+        self._readers = functools.lru_cache(_NAMES)(self._readers_of)
+
+    def _readers_of(self, name: str) -> frozenset[str]:
+        for pattern, roles in self._rules:
+            if pattern.search(name):
+                return roles
+        return frozenset()
+
+    def may_read(self, name: str, roles: Collection[str]) -> bool:
+        """Tell whether a caller may read a property.
+
+        :param roles: of the caller, in lower case.
+        """
+        readers = self._readers(name)
+        if _NOBODY in readers:
+            return False
+        return _EVERYBODY in readers or not readers.isdisjoint(roles)
+
+    def readable(
+        self, items: Mapping[str, str], roles: Iterable[str]
+    ) -> dict[str, str]:
+        """Return those of some properties that a caller may read."""
+        words = frozenset(role.lower() for role in roles)
+        return {
+            name: value
+            for name, value in items.items()
+            if self.may_read(name, words)
+        }

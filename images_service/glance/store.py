@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The store of a cloud whose Glance owns the images."""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
+import contextlib
+import json
+import threading
+import time
+
+from oslo_config import cfg
+from oslo_log import log
+
+from images_service import exception
+from images_service import model
+from images_service.glance import protections
+from images_service.glance import records
+from images_service.glance import sync
+from images_service.glance.client import Glance
+from images_service.glance.client import Record
+from images_service.store import base
+from images_service.store.sql import engine
+from images_service.store.sql import leases
+from images_service.store.sql import limits
+from images_service.store.sql import reconciling
+from images_service.store.sql.store import SqlStore
+
+LOG = log.getLogger(__name__)
+
+# Threads of a process that ask Glance at a time; the others answer reads.
+_THREADS = 4
+# Seconds without an answer after which Glance counts as hanging.
+_PATIENCE = 2.0
+# Seconds for which an image is known to be missing.
+_MISSED = 1.0
+# Ids whose misses are known.
+_MISSES = 10_000
+# Glance's own where it has several stores, and then nobody's to change.
+_STORES = "stores"
+
+
+class MirroredStore(SqlStore):
+    """Reads from the mirror; changes images in Glance first.
+
+    :param conf: its ``[glance]`` group is read.
+    :raises oslo_config.cfg.Error: a file of it can't be used.
+    """
+
+    def __init__(
+        self, conf: cfg.ConfigOpts, database: engine.Database, glance: Glance
+    ) -> None:
+        super().__init__(database)
+        self._glance = glance
+        self._sync = sync.Sync(database, glance)
+        self._reads_through: bool = conf.glance.read_through
+        self._slots = limits.Slots(_THREADS, "Glance", _PATIENCE)
+        self._misses = _Misses()
+        self._protections = None
+        path = conf.glance.property_protection_file
+        if path:
+            try:
+                self._protections = protections.Protections(path)
+            except (OSError, ValueError) as error:
+                raise cfg.Error(
+                    f"[glance] property_protection_file: {error}"
+                ) from error
+
+    def get(self, image_id: str, viewer: model.Viewer) -> model.Image:
+        """Return one image, from Glance if the mirror has not got it yet."""
+        try:
+            image = super().get(image_id, viewer)
+        except exception.ImageNotFound:
+            if not self._reads_through or not self._fetch(image_id):
+                raise
+            image = super().get(image_id, viewer)
+        return self._shown(image, viewer)
+
+    def page(
+        self, query: model.ListQuery, viewer: model.Viewer
+    ) -> model.Page[model.Image]:
+        """Return a page of the mirror's images."""
+        if self._hides(query, viewer):
+            return model.Page([], False)
+        page = super().page(query, viewer)
+        images = [self._shown(image, viewer) for image in page.images]
+        return model.Page(images, page.more)
+
+    def index(
+        self, query: model.ListQuery, viewer: model.Viewer
+    ) -> model.Page[model.Summary]:
+        """Return a page of the mirror's ids and names."""
+        if self._hides(query, viewer):
+            return model.Page([], False)
+        return super().index(query, viewer)
+
+    def _shown(self, image: model.Image, viewer: model.Viewer) -> model.Image:
+        """Return an image with the properties that a caller may read."""
+        if self._protections is None:
+            return image
+        items = json.loads(image.metadata)
+        readable = self._protections.readable(items, viewer.roles)
+        if len(readable) == len(items):
+            return image
+        return image._replace(metadata=json.dumps(readable))
+
+    def _hides(self, query: model.ListQuery, viewer: model.Viewer) -> bool:
+        """Tell whether a filter asks for what a caller may not read."""
+        if self._protections is None:
+            return False
+        items = dict(query.properties)
+        return len(self._protections.readable(items, viewer.roles)) < len(
+            items
+        )
+
+    def _fetch(self, image_id: str) -> bool:
+        """Ask Glance for an image that the mirror lacks; return if it is new.
+
+        :raises GlanceUnavailable: Glance gives no usable answer.
+        """
+        key = image_id.lower()
+        if not model.IMAGE_ID.fullmatch(image_id) or self._misses.knows(key):
+            return False
+        if reconciling.is_known(self._database, key):
+            # It is not the caller's.
+            return False
+        deadline = base.begun() + base.TIME_LIMIT
+        with (
+            self._slots.one(deadline),
+            self._misses.asking(key, deadline) as must_ask,
+        ):
+            if must_ask:
+                outcome = self._sync.image(image_id, may_delete=False)
+                if outcome is None:
+                    self._misses.add(key)
+            return not self._misses.knows(key)
+
+    def change_metadata(
+        self,
+        image: model.Image,
+        items: Mapping[str, str],
+        token: str | None = None,
+    ) -> model.Image:
+        """Change metadata in Glance; see ``base.ImageStore``.
+
+        :raises Invalid: Glance can't hold them.
+        """
+        old = json.loads(image.metadata)
+        changed = [key for key in items if items[key] != old.get(key)]
+        records.check_writable(items, changed)
+        changes = [_patch("add", key, items[key]) for key in changed]
+        changes += [
+            _patch("remove", key)
+            for key in old.keys() - items.keys() - {_STORES}
+        ]
+        if not changes:
+            return image
+
+        def change() -> None:
+            record = self._glance.change(image.id, changes, token)
+            if self._protections is not None:
+                # The answer lacks what the caller may not read.
+                self._sync.image(image.id, may_delete=False)
+                return
+            new, _ = records.mirrored(record, None)
+            generations = {image.id: image.generation}
+            reconciling.reconcile(self._database, [new], generations)
+
+        self._change_in_glance(image, change)
+        now = SqlStore.get(self, image.id, _ANYBODY)
+        return now._replace(metadata=json.dumps(dict(items)))
+
+    def delete(self, image: model.Image, token: str | None = None) -> None:
+        """Delete an image in Glance; see ``base.ImageStore``."""
+
+        def delete() -> None:
+            self._glance.delete(image.id, token)
+            base.retried(lambda: self._forget(image.id))
+
+        self._change_in_glance(image, delete)
+
+    def _forget(self, image_id: str) -> None:
+        """Delete an image here, whatever the mirror has just stored of it."""
+        generation = reconciling.generation(self._database, image_id)
+        reconciling.delete(self._database, image_id, generation)
+
+    def _change_in_glance(
+        self, image: model.Image, change: Callable[[], None]
+    ) -> None:
+        """Change an image in Glance and here, while nobody else does.
+
+        :raises Changed: it has changed since the action read it.
+        """
+        lease = base.hold(image.id, lambda: self._alone(image.id))
+        now = reconciling.generation(self._database, image.id)
+        if now != image.generation:
+            raise base.Changed
+        try:
+            change()
+        except base.Changed:
+            # The mirror was faster.
+            self._sync.image(image.id, may_delete=False)
+        except exception.Conflict:
+            # It may have been changed in Glance.
+            self._sync.image(image.id, may_delete=False)
+            later = reconciling.generation(self._database, image.id)
+            if later != now:
+                raise base.Changed from None
+            raise
+        except exception.GlanceUnavailable:
+            # It may be about to change.
+            lease.keep()
+            self._settle(image.id, lease)
+            raise
+
+    @contextlib.contextmanager
+    def _alone(self, image_id: str) -> Iterator[leases.Lease]:
+        deadline = base.begun() + base.TIME_LIMIT
+        with self._slots.one(deadline):
+            lease = leases.Lease(self._database, image_id, deadline)
+            try:
+                yield lease
+            finally:
+                lease.end()
+
+    def _settle(self, image_id: str, lease: leases.Lease) -> None:
+        """Ask for an image again, later, whose change had no answer."""
+
+        def settle() -> None:
+            end = time.monotonic() + leases.SECONDS
+            while time.monotonic() < end:
+                time.sleep(_MISSED)
+                with contextlib.suppress(exception.Unavailable):
+                    self._sync.image(image_id, may_delete=False)
+                    lease.end(kept=True)
+                    return
+
+        threading.Thread(target=settle, daemon=True).start()
+
+
+_ANYBODY = model.Viewer("", is_admin=True)
+
+
+def _patch(op: str, key: str, *value: str) -> Record:
+    """Return a change of a JSON patch."""
+    name = key.replace("~", "~0").replace("/", "~1")
+    change = {"op": op, "path": f"/{name}"}
+    return {**change, "value": value[0]} if value else change
+
+
+class _Misses:
+    """Ids that Glance has not, and ids that it is being asked for."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, float] = {}
+        self._asking: set[str] = set()
+        self._changed = threading.Condition()
+
+    def knows(self, image_id: str) -> bool:
+        """Tell whether Glance did not have an image a moment ago."""
+        return time.monotonic() - self._known.get(image_id, 0) < _MISSED
+
+    def add(self, image_id: str) -> None:
+        """Note that Glance has no such image."""
+        now = time.monotonic()
+        with self._changed:
+            if len(self._known) >= _MISSES:
+                self._known = {
+                    known: at
+                    for known, at in self._known.items()
+                    if now - at < _MISSED
+                }
+            self._known[image_id] = now
+
+    @contextlib.contextmanager
+    def asking(self, image_id: str, deadline: float) -> Iterator[bool]:
+        """Yield whether to ask for an image, or somebody just has.
+
+        :raises GlanceUnavailable: somebody still does at the deadline.
+        """
+        with self._changed:
+            must_ask = True
+            while image_id in self._asking:
+                must_ask = False
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise exception.GlanceUnavailable
+                self._changed.wait(left)
+            must_ask = must_ask and not self.knows(image_id)
+            if must_ask:
+                self._asking.add(image_id)
+        try:
+            yield must_ask
+        finally:
+            if must_ask:
+                with self._changed:
+                    self._asking.discard(image_id)
+                    self._changed.notify_all()

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Leases: one writer of an image at a time, over all processes and nodes.
+
+Glance loses one of two changes that it gets at the same time.  No transaction
+stays open while Glance is asked, and a lease ends by itself if its holder
+does.  The clocks of the nodes may differ by less than ``SECONDS`` exceeds the
+time that Glance gets for an answer.
+"""
+
+import datetime
+import random
+import time
+import uuid
+
+from oslo_utils import timeutils
+import sqlalchemy as sa
+
+from images_service import exception
+from images_service.store import base
+from images_service.store.sql import cursor
+from images_service.store.sql import engine
+from images_service.store.sql.schema import image_leases
+
+# A lease ends after so many seconds.
+SECONDS = 15
+# The longest pause, in seconds, before a lease that another holds is asked
+# for again.
+_PAUSE = 0.03
+
+_EXPIRED = (
+    sa.update(image_leases)
+    .where(
+        image_leases.c.image_id == sa.bindparam("of_image"),
+        image_leases.c.expires_at < sa.bindparam("now"),
+    )
+    .values(holder=sa.bindparam("by"), expires_at=sa.bindparam("until"))
+)
+_ANY = sa.select(image_leases.c.image_id).where(
+    image_leases.c.image_id == sa.bindparam("of_image")
+)
+_END = (
+    sa.update(image_leases)
+    .where(
+        image_leases.c.image_id == sa.bindparam("of_image"),
+        image_leases.c.holder == sa.bindparam("by"),
+    )
+    .values(expires_at=sa.bindparam("now"))
+)
+
+
+class Lease:
+    """The right to change an image in Glance.
+
+    :param deadline: by the monotonic clock.
+    :raises StoreUnavailable: others hold it until the deadline.
+    """
+
+    def __init__(
+        self, database: engine.Database, image_id: str, deadline: float
+    ) -> None:
+        self._database = database
+        self._image_id = image_id
+        self._holder = str(uuid.uuid4())
+        self._is_kept = False
+        while not self._take():
+            pause = random.uniform(0, _PAUSE)  # noqa: S311  # nosec B311
+            if time.monotonic() + pause > deadline:
+                raise exception.StoreUnavailable
+            time.sleep(pause)
+
+    def _take(self) -> bool:
+        """Take the lease, unless another holder has it."""
+        now = timeutils.utcnow()
+        until = now + datetime.timedelta(seconds=SECONDS)
+        given = {"of_image": self._image_id, "by": self._holder}
+
+        def act(db: cursor.Cursor) -> bool:
+            if db.change(_EXPIRED, {**given, "now": now, "until": until}):
+                return True
+            if db.rows(_ANY, given):
+                return False
+            row = {
+                "image_id": self._image_id,
+                "holder": self._holder,
+                "expires_at": until,
+            }
+            db.db.execute(sa.insert(image_leases), row)
+            return True
+
+        try:
+            return self._database.primary.write(act)
+        except (base.Changed, sa.exc.IntegrityError):
+            # Another holder has been faster.
+            return False
+
+    def keep(self) -> None:
+        """Have ``end`` keep the lease until it expires."""
+        self._is_kept = True
+
+    def end(self, *, kept: bool = False) -> None:
+        """Give the lease back.
+
+        :param kept: one that is kept as well.
+        """
+        if self._is_kept and not kept:
+            return
+        given = {
+            "of_image": self._image_id,
+            "by": self._holder,
+            # Expired for nodes whose clocks are behind, too.
+            "now": timeutils.utcnow() - datetime.timedelta(seconds=SECONDS),
+        }
+        try:
+            self._database.primary.write(lambda db: db.change(_END, given))
+        except (base.Changed, exception.StoreUnavailable):
+            # It ends by itself.
+            return
