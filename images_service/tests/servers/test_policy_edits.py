@@ -174,6 +174,18 @@ class TestPolicyEdits(base.TestCase):
             )
         return collections.Counter((pid, int(line)) for pid, line in lines)
 
+    def wait_for_all_workers(self, line):
+        """Wait until each worker has refused a line, or for ten seconds.
+
+        A worker reads the file when it is asked, and it may happen that all
+        connections are with others.
+        """
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            if sum(key[1] == line for key in self.refusals()) == WORKERS:
+                return
+            time.sleep(0.1)
+
     def possible(self, start, end):
         """Return the roles that may be allowed during some time."""
         found = {
@@ -201,10 +213,12 @@ class TestPolicyEdits(base.TestCase):
             time.sleep(random.uniform(0.01, 0.2))
         seen_by_all = []
         for number in range(SLOW):
-            if self.edit(number):
+            is_bad = self.edit(number)
+            time.sleep(SECONDS + 0.7)
+            if is_bad:
                 # Of the line that the version stands on.
                 seen_by_all.append(len(self.edits))
-            time.sleep(SECONDS + 0.7)
+                self.wait_for_all_workers(len(self.edits))
         self.stopping.set()
         for thread in threads:
             thread.join(30)
