@@ -67,6 +67,7 @@ class Show(DatabaseCommand, show.ShowOne):
 class Delete(DatabaseCommand):
     """Delete images, protected ones too."""
 
+    changes_images = True
     examples = (f"image delete {_ID}",)
     arguments = {"id": {"nargs": "+"}}
 
@@ -105,6 +106,8 @@ def _property(text: str) -> tuple[str, str]:
 
 class _Edit(DatabaseCommand):
     """A command that changes one image."""
+
+    changes_images = True
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         from images_service.store.sql import admin

@@ -38,6 +38,7 @@ class Import(DatabaseCommand):
     exit status 130; --skip-existing continues it.
     """
 
+    changes_images = True
     examples = (
         "image import images.json",
         "image import --update --owner 8a4ce6f2c1d34b4f8d59e9a4b5d0c7e1 -",

@@ -115,15 +115,22 @@ class DatabaseCommand(Command):
 
     # Whether the command fails without the tables of this release.
     needs_tables = True
+    # Whether it changes images as their owner does.
+    changes_images = False
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Run the command.
 
         :raises startup.NotReady: the database is down, lacks its tables, or
-            refuses what the command does.
+            refuses what the command does; or Glance owns the images.
         """
         import sqlalchemy as sa
 
+        if self.changes_images and self.app.conf.glance.mode == "mirror":
+            raise startup.NotReady(
+                "Glance owns the images ([glance] mode = mirror). Change them "
+                "there, with the openstack command."
+            )
         try:
             return super().run(parsed_args)
         except (

@@ -138,13 +138,20 @@ def _parser() -> argparse.ArgumentParser:
         help="configuration file, instead of the usual ones; may be "
         "repeated, later ones win",
     )
+    parser.add_argument(
+        "--metrics-port",
+        type=int,
+        metavar="PORT",
+        help="port of Prometheus' metrics, on [metrics] host",
+    )
     return parser
 
 
-def _run(args: Sequence[str]) -> None:
+def _run(args: Sequence[str], metrics_port: int | None) -> None:
     # These imports take a second, which --help does not need.
     from oslo_log import log
 
+    from images_service.glance import metrics
     from images_service.glance import mirror
     from images_service.store.sql import engine
 
@@ -154,7 +161,10 @@ def _run(args: Sequence[str]) -> None:
     startup.check_connections(conf)
     database = engine.Database(conf, engine.MIRROR)
     startup.check_schema(database)
-    work = mirror.Mirror(conf, database, glance)
+    counts = metrics.Metrics()
+    if metrics_port:
+        counts.serve(metrics_port, conf.metrics.host)
+    work = mirror.Mirror(conf, database, glance, counts)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: work.stop())
     work.run()
@@ -165,8 +175,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     os.umask(os.umask(0o077) | 0o027)
     try:
-        _run(config.file_arguments(options.config_file))
-    except cfg.Error as error:
+        _run(config.file_arguments(options.config_file), options.metrics_port)
+    except (cfg.Error, OSError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 1
     sys.stdout.flush()

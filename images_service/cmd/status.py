@@ -12,6 +12,7 @@ from oslo_config import cfg
 from oslo_upgradecheck import upgradecheck
 
 from images_service import config
+from images_service import exception
 from images_service import startup
 from images_service.api import routes
 from images_service.files import FileError
@@ -84,6 +85,42 @@ def _paths(conf: cfg.ConfigOpts) -> None:
             )
 
 
+def _glance(conf: cfg.ConfigOpts) -> str | None:
+    if conf.glance.mode == "none":
+        return None
+    from images_service.glance import client
+    from images_service.glance import protections
+    from images_service.store.sql import engine
+    from images_service.store.sql import mirror_runs
+
+    path = conf.glance.property_protection_file
+    if path:
+        try:
+            protections.Protections(path)
+        except (OSError, ValueError) as error:
+            raise startup.NotReady(
+                f"[glance] property_protection_file: {error}"
+            ) from error
+    try:
+        client.Glance(conf).check_role()
+    except client.NoRole as error:
+        raise startup.NotReady(f"{error} Grant it in Keystone.") from error
+    except exception.GlanceUnavailable:
+        return "Keystone does not answer [glance] auth_url, or refuses it."
+    try:
+        runs = mirror_runs.load(engine.Database(conf))
+    except exception.StoreUnavailable:
+        # Another check's.
+        return None
+    if conf.mirror.transport_url and "hint" not in runs:
+        return (
+            "[mirror] transport_url is set, and no notification of Glance was "
+            "ever seen. Set [oslo_messaging_notifications] driver = "
+            "messagingv2 in Glance, and compare exchange and topics."
+        )
+    return None
+
+
 _CHECKS: Mapping[str, Check] = {
     "Options": startup.check_options,
     "Database schema": _schema,
@@ -93,6 +130,7 @@ _CHECKS: Mapping[str, Check] = {
     "Token cache": startup.check_token_cache,
     "Database options": _wait,
     "Writable paths": _paths,
+    "Glance": _glance,
 }
 
 

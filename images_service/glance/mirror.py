@@ -8,6 +8,7 @@ compare everything, and find what was deleted.
 from collections.abc import Callable
 from collections.abc import Mapping
 import datetime
+import functools
 import math
 import threading
 import time
@@ -18,6 +19,7 @@ from oslo_log import log
 from oslo_utils import timeutils
 
 from images_service import exception
+from images_service.glance import metrics
 from images_service.glance import notifications
 from images_service.glance import sync
 from images_service.glance.client import Glance
@@ -49,11 +51,22 @@ class Mirror:
         conf: cfg.ConfigOpts,
         database: engine.Database,
         glance: Glance,
+        counts: metrics.Metrics | None = None,
     ) -> None:
         self._options = conf.mirror
         self._database = database
-        self._sync = sync.Sync(database, glance, conf.mirror.workers)
+        self._counts = counts or metrics.Metrics()
+        self._syncs = {
+            kind: sync.Sync(
+                database,
+                glance,
+                conf.mirror.workers,
+                functools.partial(self._counts.image, kind),
+            )
+            for kind in (HINT, POLL, SWEEP)
+        }
         self._hints = notifications.Hints()
+        self._counts.waiting.set_function(lambda: len(self._hints))
         self._stopped = threading.Event()
         self._listener = None
         self._hinted_at = 0.0
@@ -106,12 +119,13 @@ class Mirror:
                 self._hints.done(hint)
 
     def _refresh(self, hint: notifications.Hint) -> None:
-        self._sync.image(
+        self._syncs[HINT].image(
             hint.image_id,
             may_delete=hint.deleted_at is not None,
             deleted_at=hint.deleted_at,
         )
         lag = (timeutils.utcnow() - hint.sent_at).total_seconds()
+        self._counts.lag.observe(max(lag, 0))
         LOG.debug("Image %s is mirrored after %.3f s", hint.image_id, lag)
         now = time.monotonic()
         if now - self._hinted_at > _SAVED:
@@ -126,9 +140,9 @@ class Mirror:
         def poll() -> None:
             nonlocal polled
             start = timeutils.utcnow()
-            counts = self._sync.poll(polled - overlap)
+            counts = self._syncs[POLL].poll(polled - overlap)
             polled = start
-            self._save(POLL, counts)
+            self._succeed(POLL, counts)
 
         self._repeat(POLL, poll, self._options.poll_interval)
 
@@ -140,14 +154,14 @@ class Mirror:
             nonlocal compared
             now = time.monotonic()
             members = now - compared >= self._options.members_interval
-            counts = self._sync.sweep(
+            counts = self._syncs[SWEEP].sweep(
                 self._options.max_sweep_deletes, members=members
             )
             if members:
                 compared = now
-                self._save(MEMBERS, {})
+                self._succeed(MEMBERS, {})
             LOG.info("Compared with Glance: %s", dict(counts))
-            self._save(SWEEP, counts)
+            self._succeed(SWEEP, counts)
 
         self._repeat(SWEEP, sweep, self._options.sweep_interval)
 
@@ -160,15 +174,23 @@ class Mirror:
                 act()
             except exception.Unavailable as error:
                 LOG.error("The %s has failed: %s", kind, error)
-                self._save(f"{kind} failed", {"problem": str(error)})
+                self._fail(kind, str(error))
                 pause = min(interval, max(_RETRY, interval / 10))
             except sync.TooManyDeletes as error:
                 LOG.critical("%s", error)
-                self._save(f"{kind} failed", {"problem": str(error)})
+                self._fail(kind, str(error))
             except Exception:
                 LOG.exception("The %s has failed", kind)
-                self._save(f"{kind} failed", {"problem": "see the log"})
+                self._fail(kind, "see the log")
             self._stopped.wait(pause)
+
+    def _fail(self, kind: str, problem: str) -> None:
+        self._counts.run(kind, good=False)
+        self._save(f"{kind} failed", {"problem": problem})
+
+    def _succeed(self, kind: str, result: Mapping[str, Any]) -> None:
+        self._counts.run(kind, good=True)
+        self._save(kind, result)
 
     def _save(self, kind: str, result: Mapping[str, Any]) -> None:
         try:

@@ -11,6 +11,7 @@ import time
 
 from oslo_config import cfg
 from oslo_log import log
+from oslo_utils import timeutils
 
 from images_service import exception
 from images_service import model
@@ -23,6 +24,7 @@ from images_service.store import base
 from images_service.store.sql import engine
 from images_service.store.sql import leases
 from images_service.store.sql import limits
+from images_service.store.sql import mirror_runs
 from images_service.store.sql import reconciling
 from images_service.store.sql.store import SqlStore
 
@@ -55,6 +57,7 @@ class MirroredStore(SqlStore):
         self._sync = sync.Sync(database, glance)
         self._reads_through: bool = conf.glance.read_through
         self._slots = limits.Slots(_THREADS, "Glance", _PATIENCE)
+        self._max_staleness: int = conf.mirror.max_staleness
         self._misses = _Misses()
         self._protections = None
         path = conf.glance.property_protection_file
@@ -65,6 +68,21 @@ class MirroredStore(SqlStore):
                 raise cfg.Error(
                     f"[glance] property_protection_file: {error}"
                 ) from error
+
+    def warning(self) -> str | None:
+        """Return why the mirror may be behind Glance, None where it is not."""
+        runs = mirror_runs.load(self._database)
+        for kind in ("poll", "sweep"):
+            failed, good = runs.get(f"{kind} failed"), runs.get(kind)
+            if failed and (good is None or failed.ended_at > good.ended_at):
+                return f"The last {kind} failed: {failed.result['problem']}"
+        polled = runs.get("poll")
+        if polled is None:
+            return "images-service-mirror has not polled Glance yet."
+        age = (timeutils.utcnow() - polled.ended_at).total_seconds()
+        if age > self._max_staleness:
+            return f"The last poll of Glance was {age:.0f} seconds ago."
+        return None
 
     def get(self, image_id: str, viewer: model.Viewer) -> model.Image:
         """Return one image, from Glance if the mirror has not got it yet."""

@@ -108,7 +108,9 @@ class Sync:
     ) -> model.NewImage:
         new, refused = records.mirrored(record, members)
         for line in refused:
-            LOG.warning("Image %s is mirrored without: %s", new.image.id, line)
+            LOG.warning(
+                "Image %s is mirrored without: %.200s", new.image.id, line
+            )
         return new
 
     def poll(self, since: datetime.datetime) -> collections.Counter[str]:
@@ -186,7 +188,8 @@ class Sync:
         for record in page:
             try:
                 shares = self._members_of(record) if members else None
-                new = self._mirrored(record, shares)
+                # What it is stored without is logged when it is stored.
+                new, _ = records.mirrored(record, shares)
             except records.Refused as error:
                 LOG.error("An image of Glance can't be mirrored: %s", error)
                 continue

@@ -2,6 +2,7 @@
 """Answers /healthcheck, and has the checks that it runs."""
 
 from collections.abc import Iterable
+import contextlib
 import ipaddress
 import math
 import time
@@ -25,6 +26,8 @@ LOG = log.getLogger(__name__)
 # Seconds for the store's answer, and for which it is shown.
 _PATIENCE = 0.5
 _INTERVAL = 1.0
+# Seconds between two questions for the mirror's state.
+_MIRROR_INTERVAL = 5.0
 
 
 class PolicyCheck(pluginbase.HealthcheckBaseExtension):
@@ -93,6 +96,38 @@ class StoreCheck(pluginbase.HealthcheckBaseExtension):
         return good
 
 
+class MirrorCheck(pluginbase.HealthcheckBaseExtension):
+    """Checks, now and then, that the images are in step with Glance.
+
+    A mirror that is behind makes no node unhealthy: all are as far behind.
+    """
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._guard = guard.Guard(threads=1)
+        self._asked = -math.inf
+        self._warning: str | None = None
+
+    def healthcheck(self, server_port: int) -> pluginbase.HealthcheckResult:
+        """Return OK or a warning; where it is detailed, with the reason."""
+        store: base.ImageStore = self.conf[pipeline.STORE]
+        now = time.monotonic()
+        if now - self._asked > _MIRROR_INTERVAL:
+            self._asked = now
+            # A database that does not answer is another check's.
+            with contextlib.suppress(exception.StoreUnavailable, TimeoutError):
+                self._warning = self._guard.call(
+                    store.warning, now + _PATIENCE
+                )
+        if self._warning is None:
+            return pluginbase.HealthcheckResult(True, "OK")
+        return pluginbase.HealthcheckResult(
+            True,
+            "WARNING: the images may be behind Glance's",
+            self._warning,
+        )
+
+
 class Healthcheck(oslo_middleware.Healthcheck):
     """oslo.middleware's, whose checks know the policy and the store.
 
@@ -108,6 +143,9 @@ class Healthcheck(oslo_middleware.Healthcheck):
         if conf.healthcheck.disable_by_file_path:
             # Without a path its check logs a warning for every request.
             backends = [*conf.healthcheck.backends, "disable_by_file"]
+            conf.set_default("backends", backends, "healthcheck")
+        if conf.glance.mode == "mirror":
+            backends = [*conf.healthcheck.backends, "images_service_mirror"]
             conf.set_default("backends", backends, "healthcheck")
         super().__init__(_refuse, conf)
         # The checks use this dictionary.

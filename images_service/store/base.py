@@ -173,6 +173,13 @@ class ImageStore(abc.ABC):
         :raises StoreUnavailable: they can't.
         """
 
+    def warning(self) -> str | None:
+        """Return what operators should know of the images, None for nothing.
+
+        :raises StoreUnavailable: it can't be found out.
+        """
+        return None
+
     @abc.abstractmethod
     def connection_counts(self) -> tuple[int, int]:
         """Return how many connections are in use, and how many are idle."""

@@ -4,6 +4,7 @@
 import concurrent.futures
 import contextlib
 import datetime
+import io
 import json
 import threading
 import time
@@ -12,22 +13,28 @@ from unittest import mock
 
 from oslo_config import cfg
 from oslo_utils import timeutils
+import prometheus_client
+import webob
 
 from images_service import app
 from images_service import exception
 from images_service import guard
 from images_service import model
+from images_service.cmd import status as status_command
 from images_service.glance import client
+from images_service.glance import metrics
 from images_service.glance import mirror
 from images_service.glance import notifications
 from images_service.glance import records
 from images_service.glance import sync
+from images_service.middleware import healthcheck
 from images_service.store import base as store_base
 from images_service.store.sql import engine
 from images_service.store.sql import leases
 from images_service.store.sql import mirror_runs
 from images_service.store.sql import reconciling
 from images_service.store.sql.reconciling import Outcome
+from images_service.store.sql.store import SqlStore
 from images_service.tests import base
 from images_service.tests import glance
 from images_service.tests import keystone
@@ -281,6 +288,22 @@ class TestSweep(MirrorTestCase):
         self.assertEqual(Outcome.CHANGED, outcome)
         image, metadata = self.stored()[made(1)["id"]]
         self.assertEqual(("later", {"by": "first"}), (image.name, metadata))
+
+    def test_commands_that_change_images_of_glance(self):
+        self.glance.add(made(1))
+        self.sweep()
+        for args in (
+            ("delete", made(1)["id"]),
+            ("set", "--public", made(1)["id"]),
+            ("unset", "--property", "a", made(1)["id"]),
+            ("share", made(1)["id"], base.OTHER),
+            ("unshare", made(1)["id"], base.OTHER),
+            ("import", "-"),
+        ):
+            status, _, err = self.manage("image", *args)
+            self.assertEqual(1, status)
+            self.assertIn("Glance owns the images", err)
+        self.assertEqual({made(1)["id"]}, self.stored().keys())
 
     def test_commands_of_a_service_without_a_mirror(self):
         self.make_store(base.configuration(self.folder))
@@ -648,6 +671,91 @@ class TestApi(MirrorTestCase):
         )
         self.assertEqual(412, response.status_int)
         self.assertEqual(0, self.glance.asked("PATCH"))
+
+
+class TestHealth(MirrorTestCase):
+    def reason(self):
+        req = webob.Request.blank("/healthcheck", accept="application/json")
+        with mock.patch.object(healthcheck, "_MIRROR_INTERVAL", -1):
+            response = req.get_response(self.app)
+        self.assertEqual(200, response.status_int)
+        return response.json["reasons"][-1]
+
+    def test_warnings(self):
+        self.conf.set_override("max_staleness", 60, "mirror")
+        self.make_app()
+        store = SqlStore(self.database)
+        self.assertIsNone(store.warning())
+        self.assertIn("WARNING", self.reason())
+        mirror_runs.save(self.database, "poll", {"same": 5})
+        self.assertEqual("OK", self.reason())
+        mirror_runs.save(self.database, "sweep failed", {"problem": "x"})
+        self.assertIn("WARNING", self.reason())
+        mirror_runs.save(self.database, "sweep", {"same": 5})
+        self.assertEqual("OK", self.reason())
+        later = timeutils.utcnow() + datetime.timedelta(seconds=61)
+        with mock.patch.object(timeutils, "utcnow", return_value=later):
+            self.assertIn("WARNING", self.reason())
+        with mock.patch.object(
+            mirror_runs, "load", side_effect=exception.StoreUnavailable
+        ):
+            self.assertIn("WARNING", self.reason())
+
+
+class TestUpgradeCheck(MirrorTestCase):
+    def check(self, **mode):
+        base.configuration(
+            self.folder,
+            api={"auth_strategy": "keystone"},
+            keystone_authtoken=self.keystone.options(),
+            glance=self.keystone.glance_options() | mode,
+            mirror={"transport_url": "rabbit://127.0.0.1:1"},
+        )
+        out = io.StringIO()
+        path = f"{self.folder}/images_service.conf"
+        with contextlib.redirect_stdout(out), mock.patch("oslo_log.log.setup"):
+            status_command.main(["--config-file", path, "upgrade", "check"])
+        text = " ".join(out.getvalue().replace("|", " ").split())
+        return text.partition("Check: Glance")[2]
+
+    def test_what_it_finds(self):
+        self.assertIn("no notification of Glance was ever seen", self.check())
+        mirror_runs.save(self.database, "hint", {"lag": 0.1})
+        self.assertIn("Result: Success", self.check())
+        self.assertIn(
+            "property_protection_file",
+            self.check(property_protection_file="/nowhere"),
+        )
+        self.keystone.service_roles = ["service"]
+        self.assertIn("lacks the role admin", self.check())
+        self.keystone.stop()
+        self.assertIn("Keystone does not answer", self.check())
+
+
+class TestMetrics(MirrorTestCase):
+    def test_what_is_counted(self):
+        counts = metrics.Metrics()
+        self.glance.add(made(1), made(2))
+        made_mirror = mirror.Mirror(
+            self.conf, self.database, self.client, counts
+        )
+        made_mirror._syncs["sweep"].sweep(10)
+        made_mirror._refresh(
+            notifications.Hint(made(1)["id"], timeutils.utcnow())
+        )
+        made_mirror._fail("poll", "x")
+        text = prometheus_client.generate_latest(counts.registry).decode()
+        for line in (
+            "images_service_mirror_images_total"
+            '{found_by="sweep",outcome="created"} 2.0',
+            "images_service_mirror_images_total"
+            '{found_by="hint",outcome="same"} 1.0',
+            "images_service_mirror_lag_seconds_count 1.0",
+            "images_service_mirror_runs_total"
+            '{kind="poll",result="failed"} 1.0',
+            "images_service_mirror_waiting_hints 0.0",
+        ):
+            self.assertIn(line, text)
 
 
 class TestNoReadThrough(MirrorTestCase):

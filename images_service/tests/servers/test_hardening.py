@@ -10,10 +10,11 @@ import sys
 from images_service.tests import base
 from images_service.tests.servers import processes
 
-UNIT = os.path.join(
-    os.path.dirname(__file__),
-    *("..", "..", "..", "etc", "systemd", "images-service@.service"),
+UNITS = os.path.join(
+    os.path.dirname(__file__), *("..", "..", "..", "etc", "systemd")
 )
+UNIT = os.path.join(UNITS, "images-service@.service")
+MIRROR = os.path.join(UNITS, "images-service-mirror.service")
 MANAGE = processes.START.replace("api", "manage")
 
 
@@ -97,7 +98,7 @@ class TestUnit(base.TestCase):
         done = subprocess.run(
             [
                 *(analyze, "security", "--offline=yes", "--threshold=25"),
-                *("--no-pager", UNIT),
+                *("--no-pager", UNIT, MIRROR),
             ],
             check=False,
             capture_output=True,

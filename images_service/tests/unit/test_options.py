@@ -18,6 +18,8 @@ from images_service import app
 from images_service import config
 from images_service.cmd import api
 from images_service.cmd import serving
+from images_service.glance import mirror
+from images_service.glance.store import MirroredStore
 from images_service.store.sql import engine
 from images_service.tests import base
 from images_service.tests.servers import processes
@@ -38,6 +40,10 @@ def recorded_reads():
 
     with mock.patch.object(cfg.ConfigOpts, "_get", get):
         yield found
+
+
+def _once(_kind, act, _interval):
+    act()
 
 
 class TestOptions(base.TestCase):
@@ -91,6 +97,30 @@ class TestOptions(base.TestCase):
             self.get(made, path)
         return conf
 
+    def mirror(self):
+        """Make a mirror of Glance, and a store that reads from it."""
+        folder = self.make_folder()
+        path = f"{folder}/protections"
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("[.*]\nread = @\n")
+        conf = base.configuration(
+            folder,
+            glance={"mode": "mirror", "property_protection_file": path},
+            mirror={"transport_url": "fake:/"},
+        )
+        self.make_store(conf, [])
+        database = engine.Database(conf)
+        self.addCleanup(database.dispose)
+        asked = mock.Mock()
+        asked.pages.return_value = []
+        MirroredStore(conf, database, asked).warning()
+        made = mirror.Mirror(conf, database, asked)
+        with mock.patch.object(made, "_repeat", side_effect=_once):
+            made._polls()
+            made._sweeps()
+        made.stop()
+        made.run()
+
     def test_options_that_did_nothing(self):
         with recorded_reads() as read, mock.patch("logging.Logger.handle"):
             for strategy in ("noauth2", "http_basic", "keystone"):
@@ -101,6 +131,7 @@ class TestOptions(base.TestCase):
                     pymysql.dialect(), conf.database, engine.REQUESTS
                 )
             )
+            self.mirror()
         # Policy checks over HTTP.
         source = inspect.getsource(_external)
         offered = {

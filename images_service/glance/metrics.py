@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Counts what the mirror does, for Prometheus."""
+
+from typing import Any
+
+from images_service.store.sql.reconciling import Outcome
+
+_BUCKETS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0)
+
+
+class Metrics:
+    """What is counted, in a registry of its own."""
+
+    def __init__(self) -> None:
+        # Whoever has no port for it needs no library.
+        import prometheus_client as prometheus
+
+        self.registry = prometheus.CollectorRegistry()
+        own: dict[str, Any] = {"registry": self.registry}
+        self._images = prometheus.Counter(
+            "images_service_mirror_images",
+            "Images that were compared with Glance, one by one.",
+            ("found_by", "outcome"),
+            **own,
+        )
+        self.lag = prometheus.Histogram(
+            "images_service_mirror_lag_seconds",
+            "Time from a notification of Glance to its image in the store.",
+            buckets=_BUCKETS,
+            **own,
+        )
+        self._runs = prometheus.Counter(
+            "images_service_mirror_runs",
+            "Polls, sweeps and comparisons of members that have ended.",
+            ("kind", "result"),
+            **own,
+        )
+        self._last = prometheus.Gauge(
+            "images_service_mirror_last_success_seconds",
+            "When one has last ended well, in seconds since 1970.",
+            ("kind",),
+            **own,
+        )
+        self.waiting = prometheus.Gauge(
+            "images_service_mirror_waiting_hints",
+            "Images that were notified of, and wait.",
+            **own,
+        )
+
+    def image(self, found_by: str, outcome: Outcome) -> None:
+        """Count an image.
+
+        :param found_by: hint, poll or sweep.
+        """
+        self._images.labels(found_by, outcome.value).inc()
+
+    def run(self, kind: str, *, good: bool) -> None:
+        """Count a poll, a sweep, or a comparison of members."""
+        self._runs.labels(kind, "good" if good else "failed").inc()
+        if good:
+            self._last.labels(kind).set_to_current_time()
+
+    def serve(self, port: int, host: str) -> None:
+        """Serve the metrics on a port, in a thread.
+
+        :raises OSError: it can't be opened.
+        """
+        import prometheus_client
+
+        prometheus_client.start_http_server(port, host, self.registry)
