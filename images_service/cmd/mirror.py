@@ -67,6 +67,7 @@ class Sync(DatabaseCommand):
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         from images_service.glance import sync
 
+        startup.check_schema(self.database)
         conf = self.app.conf
         most = (
             _ALL

@@ -133,7 +133,10 @@ class TestParse(unittest.TestCase):
             ("queued", {"queued"}),
             ("Deleted", {"deleted", "pending_delete"}),
             ("error", {"killed"}),
-            ("unknown", {"uploading", "importing", "deactivated"}),
+            (
+                "unknown",
+                {"uploading", "importing", "deactivated", "unknown"},
+            ),
             ("aCTIVE", {"active"}),
             ("", set()),
             ("ACTIVE ", set()),

@@ -374,6 +374,8 @@ class TestBeforeTheTables(ManageTestCase):
         ("image", "show", base.UNKNOWN),
         ("image", "unset", "--property", "x", base.UNKNOWN),
         ("image", "unshare", base.UNKNOWN, "p"),
+        ("mirror", "status"),
+        ("mirror", "sync"),
         (
             *("policy", "explain", "images:show", "--project", "p"),
             *("--image", base.UNKNOWN),
