@@ -14,6 +14,7 @@ from unittest import mock
 from oslo_config import cfg
 from oslo_utils import timeutils
 import prometheus_client
+import sqlalchemy as sa
 import webob
 
 from images_service import app
@@ -33,8 +34,10 @@ from images_service.store.sql import engine
 from images_service.store.sql import leases
 from images_service.store.sql import mirror_runs
 from images_service.store.sql import reconciling
+from images_service.store.sql import schema
 from images_service.store.sql.reconciling import Outcome
 from images_service.store.sql.store import SqlStore
+from images_service.tests import backends
 from images_service.tests import base
 from images_service.tests import glance
 from images_service.tests import keystone
@@ -71,6 +74,7 @@ class MirrorTestCase(base.ManageTestCase, base.RequestTestCase):
             self.addCleanup(stub.stop)
         self.conf = base.configuration(
             self.folder,
+            connection=getattr(self, "connection", None),
             api={"auth_strategy": "keystone"},
             keystone_authtoken=self.keystone.options(),
             glance=self.keystone.glance_options() | self.mode,
@@ -78,6 +82,10 @@ class MirrorTestCase(base.ManageTestCase, base.RequestTestCase):
         self.store = self.make_store(self.conf, [])
         self.database = engine.Database(self.conf)
         self.addCleanup(self.database.dispose)
+        with self.database.writer.begin() as db:
+            # A server's database is that of all tests of a class.
+            for table in reversed(schema.metadata.sorted_tables):
+                db.execute(sa.delete(table))
         self.client = client.Glance(self.conf)
         self.sync = sync.Sync(self.database, self.client)
 
@@ -310,6 +318,14 @@ class TestSweep(MirrorTestCase):
         status, _, err = self.manage("mirror", "sync")
         self.assertEqual(1, status)
         self.assertIn("[glance] mode is not mirror", err)
+
+
+class TestMysqlSweep(backends.OnBackend, TestSweep):
+    backend = "mysql"
+
+
+class TestPostgresqlSweep(backends.OnBackend, TestSweep):
+    backend = "postgresql"
 
 
 class TestMirror(MirrorTestCase):
@@ -617,6 +633,9 @@ class TestApi(MirrorTestCase):
                 self.assertIn("Retry-After", response.headers)
         self.assertLess(reads, 3)
         self.assertLess(time.monotonic() - start, 6)
+        # What has had no answer is asked for again, later.
+        self.glance.delay = 0
+        time.sleep(2)
 
     def test_a_change_without_an_answer_is_read_again(self):
         # Glance takes its time, and stores it all the same.
@@ -671,6 +690,14 @@ class TestApi(MirrorTestCase):
         )
         self.assertEqual(412, response.status_int)
         self.assertEqual(0, self.glance.asked("PATCH"))
+
+
+class TestMysqlApi(backends.OnBackend, TestApi):
+    backend = "mysql"
+
+
+class TestPostgresqlApi(backends.OnBackend, TestApi):
+    backend = "postgresql"
 
 
 class TestHealth(MirrorTestCase):
@@ -896,3 +923,11 @@ class TestLease(MirrorTestCase):
         reconciling.reconcile(self.database, [new], {new.image.id: 0})
         with self.assertRaises(store_base.Changed):
             reconciling.reconcile(self.database, [new], {new.image.id: 0})
+
+
+class TestMysqlLease(backends.OnBackend, TestLease):
+    backend = "mysql"
+
+
+class TestPostgresqlLease(backends.OnBackend, TestLease):
+    backend = "postgresql"
