@@ -12,8 +12,8 @@ import subprocess
 import unittest
 
 from images_service.tests import base
+from images_service.tests import glance
 from images_service.tests.servers import processes
-from images_service.tests.servers import stubs
 
 ROOT = os.path.abspath(
     os.path.join(os.path.dirname(__file__), "..", "..", "..")
@@ -57,15 +57,18 @@ class TestNewcomer(base.TestCase):
         self.addCleanup(self.keystone.stop)
         self.keystone.start()
         self.keystone.wait()
-        images = [
-            {**record, "visibility": "public"}
-            for record in base.samples()
-            if record["name"] in ("public", "own")
-        ]
-        # A Glance that lists them, whatever it is asked.
-        body = json.dumps({"images": images}).encode()
-        port = stubs.serve(self, lambda _request: body)
-        self.glance = f"http://127.0.0.1:{port}"
+        self.glance = glance.Glance()
+        self.addCleanup(self.glance.stop)
+        self.glance.start()
+        for name in ("public", "own"):
+            self.glance.add(
+                glance.image(
+                    base.IDS[name],
+                    base.OWNER,
+                    name=name,
+                    visibility="public",
+                )
+            )
         for thing, query in (
             ("DATABASE", "pg_database"),
             ("ROLE", "pg_roles"),
@@ -101,7 +104,7 @@ class TestNewcomer(base.TestCase):
         with open(script, "w", encoding="utf-8") as file:
             file.write(
                 "set -euxo pipefail\n"
-                "trap 'tail -n 30 /tmp/images-service@*.log' ERR\n"
+                "trap 'tail -n 30 /tmp/images-service*.log' ERR\n"
                 "export HOME=/root DEBIAN_FRONTEND=noninteractive\n"
                 f"export PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
                 f":{client}/bin\n"
@@ -109,7 +112,10 @@ class TestNewcomer(base.TestCase):
                 "OS_IDENTITY_API_VERSION=3 OS_USERNAME=admin "
                 f"OS_PASSWORD={processes.Keystone.PASSWORD} "
                 "OS_PROJECT_NAME=admin OS_USER_DOMAIN_ID=default "
-                f"OS_PROJECT_DOMAIN_ID=default GLANCE={self.glance}\n"
+                "OS_PROJECT_DOMAIN_ID=default\n"
+                # The cloud's Glance.
+                "openstack service create --name glance image\n"
+                f"openstack endpoint create image public {self.glance.url}\n"
                 f"git clone --quiet {ROOT} {self.folder}/clone\n"
                 f"cd {self.folder}/clone\n"
                 + DEMONSTRATION.format(command=demonstration)
@@ -119,6 +125,8 @@ class TestNewcomer(base.TestCase):
                 "for _ in $(seq 9); do curl -sS --fail -H "
                 '"X-Auth-Token: $TOKEN" '
                 "http://127.0.0.1:8774/v2.1/images >/dev/null; done\n"
+                # The mirror runs.
+                "sleep 7; images-service-manage mirror status | grep -w poll\n"
                 "echo; grep -c 'status: 200' /tmp/images-service@8775.log "
                 "/tmp/images-service@8776.log\n"
             )
