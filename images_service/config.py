@@ -61,6 +61,15 @@ _API_OPTS = [
         help="Maximum bytes of metadata in one list. A page that would hold "
         "more has fewer images, and its next link continues there.",
     ),
+    cfg.FloatOpt(
+        "identity_cache_time",
+        default=5,
+        min=0,
+        max=60,
+        help="Seconds for which a process does not ask again, not even "
+        "memcached, who a token's caller is. A token that is revoked works "
+        "for so long after its token_cache_time. 0 turns it off.",
+    ),
     cfg.URIOpt(
         "compute_link_prefix",
         schemes=["http", "https"],

@@ -6,8 +6,13 @@ imports this module.
 """
 
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Mapping
+import datetime
+import hashlib
+import os
 import threading
+import time
 from typing import Any
 from typing import TypeVar
 from wsgiref import types as wsgi
@@ -81,6 +86,80 @@ def _identify(
     return True
 
 
+# All headers that auth_token sets, as its documentation lists them, by their
+# names in a WSGI environment.
+HEADERS = tuple(
+    f"HTTP_{name}"
+    for name in (
+        *("X_IDENTITY_STATUS", "X_SERVICE_IDENTITY_STATUS"),
+        *("X_ROLES", "X_SERVICE_ROLES", "X_SERVICE_CATALOG"),
+        *("X_IS_ADMIN_PROJECT", "OPENSTACK_SYSTEM_SCOPE"),
+        *(
+            f"X_{service}{what}"
+            for service in ("", "SERVICE_")
+            for what in (
+                *("DOMAIN_ID", "DOMAIN_NAME"),
+                *(
+                    f"{who}_{attribute}"
+                    for who in ("PROJECT", "USER")
+                    for attribute in (
+                        *("ID", "NAME", "DOMAIN_ID", "DOMAIN_NAME"),
+                    )
+                ),
+            )
+        ),
+        # Older names of some.
+        *("X_ROLE", "X_USER", "X_TENANT", "X_TENANT_ID", "X_TENANT_NAME"),
+    )
+)
+
+
+class Identities:
+    """The headers that auth_token has set for tokens, for a short time.
+
+    A third of a request's time is for a token that was validated a moment ago:
+    memcached is asked, and the catalog is read and written again.
+
+    :param seconds: for which they are kept; 0 for not at all.
+    :param most: how many.
+    """
+
+    def __init__(self, seconds: float, most: int = 256) -> None:
+        self._seconds = seconds
+        self._most = most
+        # Who reads the process's memory finds no tokens here.
+        self._secret = os.urandom(32)
+        self._known: dict[bytes, tuple[float, dict[str, str]]] = {}
+        self._lock = threading.Lock()
+
+    def key(self, environ: wsgi.WSGIEnvironment) -> bytes | None:
+        """Return what stands for a request's tokens, None where none does."""
+        token = environ.get("HTTP_X_AUTH_TOKEN")
+        if not self._seconds or not token:
+            return None
+        service = environ.get("HTTP_X_SERVICE_TOKEN", "")
+        text = f"{token}\0{service}".encode("latin-1", "replace")
+        return hashlib.blake2b(text, key=self._secret).digest()
+
+    def get(self, key: bytes) -> dict[str, str] | None:
+        """Return the headers, None where they aren't known any more."""
+        end, headers = self._known.get(key, (0.0, None))
+        return headers if time.monotonic() < end else None
+
+    def add(self, key: bytes, headers: dict[str, str], left: float) -> None:
+        """Keep headers.
+
+        :param left: seconds for which the tokens are valid.
+        """
+        end = time.monotonic() + min(self._seconds, left)
+        with self._lock:
+            self._known.pop(key, None)
+            if len(self._known) >= self._most:
+                # The one that was added first.
+                del self._known[next(iter(self._known))]
+            self._known[key] = end, headers
+
+
 class _AuthToken(auth_token.AuthProtocol):  # type: ignore[misc]
     """keystonemiddleware's filter, with deadlines, and 503 for each failure.
 
@@ -88,11 +167,67 @@ class _AuthToken(auth_token.AuthProtocol):  # type: ignore[misc]
     unexpected error is that of an answer which it cannot use.
     """
 
+    def __init__(
+        self, app: wsgi.WSGIApplication, conf: dict[str, Any]
+    ) -> None:
+        seconds = conf["oslo_config_config"].api.identity_cache_time
+        self._identities = Identities(seconds)
+        super().__init__(app, conf)
+
+    def __call__(
+        self, environ: wsgi.WSGIEnvironment, start_response: wsgi.StartResponse
+    ) -> Iterable[bytes]:
+        """Let a request pass if its token is valid, or was a moment ago."""
+        key = self._identities.key(environ)
+        known = None if key is None else self._identities.get(key)
+        if known is None:
+            answer: Iterable[bytes] = super().__call__(environ, start_response)
+            return answer
+        for name in HEADERS:
+            # What the client says of itself.
+            environ.pop(name, None)
+        environ.update(known)
+        return self._app(environ, start_response)  # type: ignore[no-any-return]
+
     def process_request(self, request: webob.Request) -> Any:
         """Validate the request's tokens.
 
         :raises IdentityUnavailable: Keystone gives no usable answer.
         """
+        response = self._validate(request)
+        if response is None:
+            self._remember(request)
+        return response
+
+    def _remember(self, request: webob.Request) -> None:
+        """Keep what was validated, unless it depends on the request."""
+        environ = request.environ
+        key = self._identities.key(environ)
+        tokens = environ.get("keystone.token_auth")
+        document = environ.get("keystone.token_info", {}).get("token", {})
+        if (
+            key is None
+            or tokens is None
+            or environ.get("HTTP_X_IDENTITY_STATUS") != "Confirmed"
+            # Access rules allow some requests, binds some connections.
+            or "access_rules" in document.get("application_credential", {})
+            or "bind" in document
+        ):
+            return
+        now = datetime.datetime.now(datetime.UTC)
+        expires = [
+            token.expires
+            for token in (
+                tokens.user if tokens.has_user_token else None,
+                tokens.service if tokens.has_service_token else None,
+            )
+            if token is not None
+        ]
+        left = (min(expires) - now).total_seconds()
+        headers = {name: environ[name] for name in HEADERS if name in environ}
+        self._identities.add(key, headers, left)
+
+    def _validate(self, request: webob.Request) -> Any:
         began = context.of_request(request.environ).began
         self._identity_server.request.deadline = began + _DEADLINE
         try:

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The keystone strategy, in front of a stub that validates tokens."""
 
+import datetime
 import threading
 import time
 import typing
 from unittest import mock
 
 from keystonemiddleware import auth_token
+from keystonemiddleware.auth_token import _request
 from oslo_config import cfg
 import webob
 
@@ -138,6 +140,136 @@ class TestKeystone(KeystoneTestCase):
         self.assertFault(response, 503, "serviceUnavailable")
         self.assertIn("Retry-After", response.headers)
         self.assertEqual(200, self.get("/").status_int)
+
+
+class TestKnownIdentities(KeystoneTestCase):
+    """A token that was validated a moment ago is not validated again."""
+
+    # keystonemiddleware asks Keystone about each token that it validates.
+    options = {"token_cache_time": "-1", "service_type": "compute"}
+
+    def setUp(self):
+        super().setUp()
+        self.asked = 0
+
+        def misbehave(method, handler):
+            self.asked += handler.path.startswith("/v3/auth/tokens")
+            return False
+
+        counted = mock.patch.object(self.keystone, "misbehave", misbehave)
+        counted.start()
+        self.addCleanup(counted.stop)
+
+    def later(self, seconds):
+        now = time.monotonic() + seconds
+        later = mock.patch.object(time, "monotonic", lambda: now)
+        later.start()
+        self.addCleanup(later.stop)
+
+    def images(self, token, **headers):
+        """Return how many images a token lists, and how often Keystone is
+        asked for that."""
+        self.asked = 0
+        response = self.get("/images", token, **headers)
+        self.assertEqual(200, response.status_int, response.text)
+        return len(response.json["images"]), self.asked
+
+    def test_keystone_is_asked_once(self):
+        self.images("member")
+        self.assertEqual((7, 0), self.images("member"))
+        self.assertEqual((8, 1), self.images("admin"))
+        self.assertEqual((7, 0), self.images("member"))
+        # Another of the same user.
+        self.keystone.tokens["second"] = self.keystone.tokens["member"]
+        self.assertEqual((7, 1), self.images("second"))
+
+    def test_a_revoked_token(self):
+        self.images("member")
+        del self.keystone.tokens["member"]
+        self.assertEqual((7, 0), self.images("member"))
+        self.later(5.1)
+        self.assertFault(self.get("/images", "member"), 401, "unauthorized")
+
+    def test_roles_that_change(self):
+        self.images("member")
+        self.keystone.tokens["member"] = self.keystone.tokens["admin"]
+        self.assertEqual((7, 0), self.images("member"))
+        self.later(5.1)
+        self.assertEqual((8, 1), self.images("member"))
+
+    def test_a_token_that_expires_first(self):
+        soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(
+            seconds=2
+        )
+        self.keystone.tokens["member"]["token"]["expires_at"] = soon.strftime(
+            "%Y-%m-%dT%H:%M:%S.%fZ"
+        )
+        self.images("member")
+        self.assertEqual((7, 0), self.images("member"))
+        self.later(2.1)
+        self.assertEqual((7, 1), self.images("member"))
+
+    def test_service_tokens(self):
+        service = {"X_Service_Token": "service"}
+        self.images("member")
+        self.assertEqual((7, 2), self.images("member", **service))
+        self.assertEqual((7, 0), self.images("member", **service))
+        response = self.get("/images", "member", X_Service_Token="bad")
+        self.assertFault(response, 401, "unauthorized")
+        del self.keystone.tokens["service"]
+        self.later(5.1)
+        response = self.get("/images", "member", **service)
+        self.assertFault(response, 401, "unauthorized")
+
+    def test_refusals_are_not_kept(self):
+        self.assertFault(self.get("/images", "new"), 401, "unauthorized")
+        self.keystone.tokens["new"] = self.keystone.tokens["member"]
+        self.assertEqual((7, 1), self.images("new"))
+
+    def test_forged_headers_with_a_known_token(self):
+        self.images("member")
+        forged = {
+            name.removeprefix("HTTP_"): "admin" for name in filters.HEADERS
+        }
+        self.assertEqual((7, 0), self.images("member", **forged))
+
+    def test_a_token_whose_rights_depend_on_the_request(self):
+        rule = {"path": "/v2.1/images", "method": "GET", "service": "compute"}
+        for number, (rules, asked) in enumerate((([], 0), ([rule], 1))):
+            document = keystone.token_document(
+                "alice", base.OWNER, ["member"], compute="http://nova"
+            )
+            credential: dict[str, typing.Any] = {"id": "x"}
+            if rules:
+                credential["access_rules"] = rules
+            document["token"]["application_credential"] = credential
+            self.keystone.tokens[str(number)] = document
+            self.images(str(number))
+            self.assertEqual((7, asked), self.images(str(number)))
+        # The rule is for no other request.
+        response = self.get("/images/detail", "1")
+        self.assertFault(response, 401, "unauthorized")
+
+    def test_off(self):
+        self.conf.set_override("identity_cache_time", 0, "api")
+        self.app = app.create(self.conf, self.store)
+        self.images("member")
+        self.assertEqual((7, 1), self.images("member"))
+
+    def test_the_bound(self):
+        known = filters.Identities(5, most=2)
+        for number in range(5):
+            known.add(bytes([number]), {"a": str(number)}, 9)
+        found = [known.get(bytes([number])) for number in range(5)]
+        self.assertEqual([None] * 3 + [{"a": "3"}, {"a": "4"}], found)
+
+    def test_the_headers_are_the_library_s(self):
+        made = _request._AuthTokenRequest.blank("/")
+        names = {*made._all_auth_headers(), "OpenStack-System-Scope"}
+        self.assertEqual(
+            {f"HTTP_{n.upper().replace('-', '_')}" for n in names},
+            set(filters.HEADERS),
+        )
 
 
 class TestGarbage(KeystoneTestCase):
