@@ -24,6 +24,10 @@ from images_service.store.sql.reconciling import Outcome
 
 LOG = log.getLogger(__name__)
 
+# Image -> project id -> status of the share; None for an image that is not
+# shared.
+Shares = Mapping[str, Mapping[str, str] | None]
+
 # How often an image is asked for again because the store has changed it.
 _ATTEMPTS = 10
 # Seconds before that, at most.
@@ -182,14 +186,38 @@ class Sync:
 
         :param members: ask for the members of those that are shared.
         """
+        with futures.ThreadPoolExecutor(self._workers) as pool:
+            asked = page if members else []
+            shares = dict(
+                zip(
+                    (str(record.get("id")) for record in asked),
+                    pool.map(self._members_of, asked),
+                    strict=True,
+                )
+            )
+            return self._store_page(pool, page, shares, dry_run=dry_run)
+
+    def _store_page(
+        self,
+        pool: futures.Executor,
+        page: Sequence[Record],
+        shares: Shares,
+        *,
+        dry_run: bool,
+    ) -> collections.Counter[str]:
+        """Store a page's images; return outcomes.
+
+        :param shares: those of images that were asked for.
+        """
         found: dict[str, model.NewImage] = {}
         # By the store's id, which is in lower case.
         of_glance: dict[str, Record] = {}
         for record in page:
             try:
-                shares = self._members_of(record) if members else None
                 # What it is stored without is logged when it is stored.
-                new, _ = records.mirrored(record, shares)
+                new, _ = records.mirrored(
+                    record, shares.get(str(record.get("id")))
+                )
             except records.Refused as error:
                 LOG.error("An image of Glance can't be mirrored: %s", error)
                 continue
@@ -203,21 +231,22 @@ class Sync:
         if dry_run:
             counts["different"] += len(wanted)
             return counts
-        with futures.ThreadPoolExecutor(self._workers) as pool:
-            if len(wanted) > _MANY:
-                missing = self._missing(pool, wanted)
-                counts[Outcome.CREATED.value] += len(missing)
-                wanted = [r for r in wanted if str(r["id"]) not in missing]
-            for outcome in pool.map(self._again, wanted):
-                counts[outcome.value] += 1
+        if len(wanted) > _MANY:
+            missing = self._missing(pool, wanted, shares)
+            counts[Outcome.CREATED.value] += len(missing)
+            wanted = [r for r in wanted if str(r["id"]) not in missing]
+        for outcome in pool.map(self._again, wanted):
+            counts[outcome.value] += 1
         return counts
 
     def _missing(
-        self, pool: futures.Executor, wanted: Sequence[Record]
+        self, pool: futures.Executor, wanted: Sequence[Record], known: Shares
     ) -> set[str]:
         """Store those images of a page that the store lacks; return their ids.
 
         One that is deleted at the same time is deleted by the next sweep.
+
+        :param known: the shares of images that were asked for.
         """
         new_images = []
         absent = [
@@ -227,7 +256,14 @@ class Sync:
                 self._database, str(record["id"]).lower()
             )
         ]
-        members = pool.map(self._members_of, absent)
+
+        def members_of(record: Record) -> Mapping[str, str] | None:
+            image_id = str(record["id"])
+            if image_id in known:
+                return known[image_id]
+            return self._members_of(record)
+
+        members = pool.map(members_of, absent)
         for record, shares in zip(absent, members, strict=True):
             new_images.append(self._mirrored(record, shares))
         stored: set[str] = set()
