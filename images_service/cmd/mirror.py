@@ -47,9 +47,9 @@ class Sync(DatabaseCommand):
     """Compare all images with Glance's once, and store what differs.
 
     The shares of images are compared as well. It can run beside
-    images-service-mirror. The exit status is 1 where Glance does not answer,
-    or where it lacks so many images that an error is more likely; then no
-    image is deleted.
+    images-service-mirror. The exit status is 1 if Glance does not answer, if it
+    lacks so many images that an error is more likely, which deletes none, or
+    if some images could not be stored.
     """
 
     examples = ("mirror sync", "mirror sync --dry-run")
@@ -85,7 +85,8 @@ class Sync(DatabaseCommand):
                     progress=bar.update,
                 )
             except exception.GlanceUnavailable as error:
-                print(f"Glance: {error}", file=sys.stderr)
+                reason = getattr(error, "reason", "It can't be asked.")
+                print(f"Glance: {reason}", file=sys.stderr)
                 return 1
             except sync.TooManyDeletes as error:
                 print(error, file=sys.stderr)
@@ -93,8 +94,10 @@ class Sync(DatabaseCommand):
         names = ["created", "changed", "same", "deleted"]
         if parsed_args.dry_run:
             names = ["different", "same", "deleted"]
+        if counts[sync.FAILED]:
+            names.append(sync.FAILED)
         print(", ".join(f"{counts[name]} {name}" for name in names))
-        return 0
+        return int(counts[sync.FAILED] > 0)
 
 
 class Status(DatabaseCommand, lister.Lister):

@@ -104,7 +104,9 @@ def _glance(conf: cfg.ConfigOpts) -> str | None:
     try:
         client.Glance(conf).check_role()
     except client.NoRole as error:
-        raise startup.NotReady(f"{error} Grant it in Keystone.") from error
+        raise startup.NotReady(
+            f"{error.reason} Grant it in Keystone."
+        ) from error
     except exception.GlanceUnavailable:
         return "Keystone does not answer [glance] auth_url, or refuses it."
     try:

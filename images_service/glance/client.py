@@ -16,9 +16,11 @@ from keystoneauth1 import exceptions as keystone_errors
 from keystoneauth1 import loading
 from oslo_config import cfg
 from oslo_log import log
+import urllib3
 
 from images_service import exception
 from images_service import guard
+from images_service.store import base
 
 LOG = log.getLogger(__name__)
 
@@ -26,11 +28,16 @@ T = TypeVar("T")
 Record = Mapping[str, Any]
 
 _GROUP = "glance"
-# Seconds for an answer, where [glance] timeout is not set.
-_TIMEOUT = 4
+# Seconds for an answer, where [glance] timeout is not set, and at most: others
+# may change an image when its lease has ended.
+_TIMEOUT, _LONGEST_TIMEOUT = 4, 5
+# Seconds that an action keeps for the database, of those that it has.
+_FOR_STORE = 0.5
 _PATCH = "application/openstack-images-v2.1-json-patch"
-# Glance's largest page.
-_PAGE = 1000
+# Images of a page: each may have 128 properties of 64 KB.
+_PAGE = 100
+# How often a list is begun again whose marker was deleted.
+_ATTEMPTS = 3
 # Seconds for a page, of which Glance makes up to some hundred a second.
 _PAGE_TIMEOUT = 60
 # A page that an image's creation moves is read again; one that its change
@@ -43,7 +50,19 @@ _THREADS = 64
 
 
 class NoRole(exception.GlanceUnavailable):
-    """The service's own token does not see all images."""
+    """The service's own token does not see all images.
+
+    :ivar reason: for operators.
+    """
+
+    reason = (
+        f"The user of [{_GROUP}] lacks the role {_ROLE}, so Glance doesn't "
+        "show it all images."
+    )
+
+
+class NotSent(exception.GlanceUnavailable):
+    """Glance has not got the request."""
 
 
 def register(conf: cfg.ConfigOpts) -> None:
@@ -102,11 +121,23 @@ class Glance:
             auth = loading.load_auth_from_conf_options(conf, _GROUP)
         except keystone_errors.OptionError as error:
             raise cfg.Error(f"[{_GROUP}]: {error}") from error
+        if not hasattr(auth, "get_access"):
+            raise cfg.Error(
+                f"[{_GROUP}] auth_type = {conf.glance.auth_type} gives a "
+                "token without roles. Use password, or another of Keystone's."
+            )
+        if conf.glance.timeout > _LONGEST_TIMEOUT:
+            raise cfg.Error(
+                f"[{_GROUP}] timeout is {conf.glance.timeout} seconds. Set "
+                f"{_LONGEST_TIMEOUT} at most."
+            )
         session = loading.load_session_from_conf_options(
             conf, _GROUP, auth=auth
         )
         self._session = session
-        self._auth = auth
+        self._auth: Any = auth
+        # Called with method, status and seconds of each answer.
+        self.observe: Callable[[str, str, float], object] | None = None
         self._adapter = loading.load_adapter_from_conf_options(
             conf, _GROUP, session=session, auth=auth
         )
@@ -161,13 +192,23 @@ class Glance:
             }
             if since:
                 query["updated_at"] = f"gte:{since}"
-            path: str | None = f"/v2/images?{parse.urlencode(query)}"
-            while path:
-                status, found = self._get(path, _PAGE_TIMEOUT)
-                page = _checked(status, found, "images")
-                yield page["images"]
-                path = page.get("next")
+            yield from self._pages(f"/v2/images?{parse.urlencode(query)}")
         self.check_role()
+
+    def _pages(self, first: str) -> Iterator[Sequence[Record]]:
+        """Yield a list's pages, some of them again where it is begun again."""
+        path: str | None = first
+        attempts = 1
+        while path:
+            status, found = self._get(path, _PAGE_TIMEOUT)
+            if status in (400, 404) and path != first and attempts < _ATTEMPTS:
+                # The last image of the page before was deleted.
+                attempts += 1
+                path = first
+                continue
+            page = _checked(status, found, "images")
+            yield page["images"]
+            path = page.get("next")
 
     def change(
         self, image_id: str, changes: Sequence[Record], token: str | None
@@ -193,15 +234,13 @@ class Glance:
 
         :raises NoRole: it lacks the role.
         """
-        auth: Any = self._auth
         roles = self._ask(
-            lambda: auth.get_access(self._session).role_names, self._timeout
+            lambda: self._auth.get_access(self._session).role_names,
+            self._timeout,
         )
         if _ROLE not in roles:
-            raise NoRole(
-                f"The user of [{_GROUP}] lacks the role {_ROLE}, so Glance "
-                "doesn't show it all images."
-            )
+            LOG.error("%s", NoRole.reason)
+            raise NoRole
 
     def _get(self, path: str, seconds: float) -> tuple[int, Any]:
         return self._ask(
@@ -223,40 +262,76 @@ class Glance:
                 method, path, data=body, headers=headers, authenticated=False
             )
 
+        try:
+            # The endpoint may have to be asked for.
+            self._ask(self._root, self._timeout)
+        except exception.GlanceUnavailable as error:
+            raise NotSent from error
+
         return self._ask(send, self._timeout)
 
     def _send(self, method: str, path: str, **options: Any) -> tuple[int, Any]:
         """Return the status and the JSON value of an answer."""
-        root = self._adapter.get_endpoint()
-        if root is None:
-            raise keystone_errors.EndpointNotFound
-        root = re.sub("/(v2/?)?$", "", root)
+        start = time.monotonic()
         response = self._adapter.request(
-            root + path,
+            self._root() + path,
             method,
             raise_exc=False,
             redirect=False,
+            connect_retries=0,
+            status_code_retries=0,
             **options,
         )
+        if self.observe is not None:
+            seconds = time.monotonic() - start
+            self.observe(method, str(response.status_code), seconds)
         try:
             return response.status_code, response.json()
         except ValueError:
             return response.status_code, None
 
+    def _root(self) -> str:
+        """Return the endpoint without a version."""
+        root: str | None = self._adapter.get_endpoint()
+        if root is None:
+            raise keystone_errors.EndpointNotFound
+        return re.sub("/(v2/?)?$", "", root)
+
     def _ask(self, question: Callable[[], T], seconds: float) -> T:
         """Return the answer to a question.
 
-        :raises GlanceUnavailable: there is none in time.
+        An action's questions end with the action.
+
+        :raises NotSent: it was not sent.
+        :raises GlanceUnavailable: there is no answer in time.
         """
+        deadline = min(
+            time.monotonic() + seconds, base.deadline() - _FOR_STORE
+        )
         try:
-            return self._guard.call(question, time.monotonic() + seconds)
+            if time.monotonic() > deadline:
+                raise guard.Refused("there is no time left for it")
+            return self._guard.call(question, deadline)
         except (
             TimeoutError,
             keystone_errors.ClientException,
             OSError,
         ) as error:
             LOG.error("Glance can't be asked: %s", error)
+            if isinstance(error, guard.Refused) or _is_unreachable(error):
+                raise NotSent from error
             raise exception.GlanceUnavailable from error
+
+
+def _is_unreachable(error: BaseException) -> bool:
+    """Tell whether no connection could be opened."""
+    cause = error.__cause__ or error.__context__
+    reason = (
+        getattr(cause.args[0], "reason", None)
+        if cause and cause.args
+        else None
+    )
+    return isinstance(reason, urllib3.exceptions.NewConnectionError)
 
 
 def _checked(status: int, found: Any, key: str) -> Record:

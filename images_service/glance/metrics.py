@@ -47,12 +47,31 @@ class Metrics:
             **own,
         )
 
-    def image(self, found_by: str, outcome: Outcome) -> None:
+        self._glance = prometheus.Histogram(
+            "images_service_mirror_glance_seconds",
+            "Time that Glance takes for an answer.",
+            ("method", "status"),
+            buckets=_BUCKETS,
+            **own,
+        )
+        self._left_out = prometheus.Counter(
+            "images_service_mirror_properties_left_out",
+            "Properties that images were stored without.",
+            **own,
+        )
+
+    def image(self, found_by: str, outcome: Outcome, left_out: int) -> None:
         """Count an image.
 
         :param found_by: hint, poll or sweep.
+        :param left_out: how many of its properties were left out.
         """
         self._images.labels(found_by, outcome.value).inc()
+        self._left_out.inc(left_out)
+
+    def answer(self, method: str, status: str, seconds: float) -> None:
+        """Count an answer of Glance."""
+        self._glance.labels(method, status).observe(seconds)
 
     def run(self, kind: str, *, good: bool) -> None:
         """Count a poll, a sweep, or a comparison of members."""

@@ -8,7 +8,6 @@ compare everything, and find what was deleted.
 from collections.abc import Callable
 from collections.abc import Mapping
 import datetime
-import functools
 import math
 import threading
 import time
@@ -19,24 +18,56 @@ from oslo_log import log
 from oslo_utils import timeutils
 
 from images_service import exception
+from images_service.glance import client
 from images_service.glance import metrics
 from images_service.glance import notifications
 from images_service.glance import sync
-from images_service.glance.client import Glance
 from images_service.store.sql import engine
 from images_service.store.sql import mirror_runs
+from images_service.store.sql.reconciling import Outcome
 
 LOG = log.getLogger(__name__)
 
 POLL, SWEEP, MEMBERS, HINT = "poll", "sweep", "members", "hint"
 # The longest time, in seconds, for which a thread doesn't look whether to end.
 _TICK = 0.5
-# Seconds before what Glance did not answer is asked again.
-_RETRY = 1.0
+# Seconds before what has failed is tried again, at least and at most.
+_RETRY, _RETRY_AT_MOST = 1.0, 60.0
+# How often it is tried again at growing intervals.
+_TRIES = 5
+# Seconds after which an image is asked for again, where nothing else would
+# tell that an older answer was stored.
+_AGAIN = 3.0
 # Seconds that threads get to end.
 _END = 5.0
 # Seconds between two times that a hint is saved as seen.
 _SAVED = 5.0
+
+
+class _Part(sync.Sync):
+    """What hints, polls or sweeps store."""
+
+    def __init__(
+        self,
+        mirror: "Mirror",
+        kind: str,
+        database: engine.Database,
+        glance: client.Glance,
+        workers: int,
+    ) -> None:
+        super().__init__(database, glance, workers)
+        self.stopped = mirror.stopped
+        self._mirror = mirror
+        self._kind = kind
+
+    def stored(self, outcome: Outcome, left_out: int) -> None:
+        """Count an image."""
+        self._mirror.counts.image(self._kind, outcome, left_out)
+
+    def failed(self, image_id: str, *, may_delete: bool) -> None:
+        """Have an image asked for again."""
+        deleted_at = timeutils.utcnow() if may_delete else None
+        self._mirror.again(notifications.Hint(image_id, None, deleted_at))
 
 
 class Mirror:
@@ -50,28 +81,24 @@ class Mirror:
         self,
         conf: cfg.ConfigOpts,
         database: engine.Database,
-        glance: Glance,
+        glance: client.Glance,
         counts: metrics.Metrics | None = None,
     ) -> None:
+        self.counts = counts or metrics.Metrics()
+        glance.observe = self.counts.answer
+        self.hints = notifications.Hints()
+        self.stopped = threading.Event()
         self._options = conf.mirror
         self._database = database
-        self._counts = counts or metrics.Metrics()
-        self._syncs = {
-            kind: sync.Sync(
-                database,
-                glance,
-                conf.mirror.workers,
-                functools.partial(self._counts.image, kind),
-            )
+        self.hinted, self._polled, self._swept = (
+            _Part(self, kind, database, glance, conf.mirror.workers)
             for kind in (HINT, POLL, SWEEP)
-        }
-        self._hints = notifications.Hints()
-        self._counts.waiting.set_function(lambda: len(self._hints))
-        self._stopped = threading.Event()
-        self._listener = None
+        )
+        self.counts.waiting.set_function(lambda: len(self.hints))
+        self._listener: Any = None
         self._hinted_at = 0.0
         if conf.mirror.transport_url:
-            endpoint = notifications.Endpoint(self._hints, threading.Event())
+            endpoint = notifications.Endpoint(self.hints)
             self._listener = notifications.listen(conf, endpoint)
         else:
             LOG.warning(
@@ -81,7 +108,7 @@ class Mirror:
 
     def stop(self) -> None:
         """Tell it to end."""
-        self._stopped.set()
+        self.stopped.set()
 
     def run(self) -> None:
         """Mirror until it is told to stop."""
@@ -91,41 +118,67 @@ class Mirror:
             threading.Thread(target=part, daemon=True) for part in parts
         ]
         if self._listener is not None:
-            # It waits for the broker for as long as that is away.
-            threading.Thread(target=self._listener.start, daemon=True).start()
+            threading.Thread(target=self._listen, daemon=True).start()
         for thread in threads:
             thread.start()
-        while not self._stopped.wait(_TICK):
-            pass
+        # A signal's handler may set the event, so nobody waits on it here.
+        while not self.stopped.is_set():
+            time.sleep(_TICK)
         end = time.monotonic() + _END
         for thread in threads:
             thread.join(max(0, end - time.monotonic()))
 
+    def _listen(self) -> None:
+        """Receive notifications; wait for the broker while it is away."""
+        while not self.stopped.is_set():
+            try:
+                self._listener.start()
+                return
+            except Exception:
+                LOG.exception("Notifications can't be received")
+                self.stopped.wait(_RETRY_AT_MOST)
+
+    def again(self, hint: notifications.Hint) -> None:
+        """Have an image asked for again, later each time."""
+        delay = (
+            _RETRY_AT_MOST if hint.tries > _TRIES else _RETRY * 2**hint.tries
+        )
+        self.hints.put(hint._replace(tries=hint.tries + 1), delay)
+
     def _work(self) -> None:
         """Store the images of hints."""
-        while not self._stopped.is_set():
-            hint = self._hints.take(_TICK)
+        while not self.stopped.is_set():
+            hint = self.hints.take(_TICK)
             if hint is None:
                 continue
             try:
-                self._refresh(hint)
+                self.refresh(hint)
             except exception.Unavailable:
-                # Nothing else may tell of it: others wait meanwhile.
-                self._stopped.wait(_RETRY)
-                self._hints.put(hint)
+                # Nothing else may tell of it.
+                self.again(hint)
             except Exception:
                 LOG.exception("Image %s can't be mirrored", hint.image_id)
+                self.again(hint)
             finally:
-                self._hints.done(hint)
+                self.hints.done(hint)
 
-    def _refresh(self, hint: notifications.Hint) -> None:
-        self._syncs[HINT].image(
+    def refresh(self, hint: notifications.Hint) -> None:
+        """Store the image of a hint.
+
+        :raises Error: Glance or the database gives no usable answer.
+        """
+        self.hinted.image(
             hint.image_id,
             may_delete=hint.deleted_at is not None,
             deleted_at=hint.deleted_at,
         )
+        if hint.looks_again:
+            second = hint._replace(looks_again=False, sent_at=None)
+            self.hints.put(second, _AGAIN)
+        if hint.sent_at is None:
+            return
         lag = (timeutils.utcnow() - hint.sent_at).total_seconds()
-        self._counts.lag.observe(max(lag, 0))
+        self.counts.lag.observe(max(lag, 0))
         LOG.debug("Image %s is mirrored after %.3f s", hint.image_id, lag)
         now = time.monotonic()
         if now - self._hinted_at > _SAVED:
@@ -140,7 +193,7 @@ class Mirror:
         def poll() -> None:
             nonlocal polled
             start = timeutils.utcnow()
-            counts = self._syncs[POLL].poll(polled - overlap)
+            counts = self._polled.poll(polled - overlap)
             polled = start
             self._succeed(POLL, counts)
 
@@ -154,9 +207,14 @@ class Mirror:
             nonlocal compared
             now = time.monotonic()
             members = now - compared >= self._options.members_interval
-            counts = self._syncs[SWEEP].sweep(
-                self._options.max_sweep_deletes, members=members
-            )
+            try:
+                counts = self._swept.sweep(
+                    self._options.max_sweep_deletes, members=members
+                )
+            except sync.TooManyDeletes:
+                # All shares were compared.
+                compared = now if members else compared
+                raise
             if members:
                 compared = now
                 self._succeed(MEMBERS, {})
@@ -168,13 +226,16 @@ class Mirror:
     def _repeat(
         self, kind: str, act: Callable[[], None], interval: float
     ) -> None:
-        while not self._stopped.is_set():
+        while not self.stopped.is_set():
             pause = interval
             try:
                 act()
+            except sync.Stopped:
+                return
             except exception.Unavailable as error:
-                LOG.error("The %s has failed: %s", kind, error)
-                self._fail(kind, str(error))
+                reason = getattr(error, "reason", str(error))
+                LOG.error("The %s has failed: %s", kind, reason)
+                self._fail(kind, reason)
                 pause = min(interval, max(_RETRY, interval / 10))
             except sync.TooManyDeletes as error:
                 LOG.critical("%s", error)
@@ -182,14 +243,14 @@ class Mirror:
             except Exception:
                 LOG.exception("The %s has failed", kind)
                 self._fail(kind, "see the log")
-            self._stopped.wait(pause)
+            self.stopped.wait(pause)
 
     def _fail(self, kind: str, problem: str) -> None:
-        self._counts.run(kind, good=False)
+        self.counts.run(kind, good=False)
         self._save(f"{kind} failed", {"problem": problem})
 
     def _succeed(self, kind: str, result: Mapping[str, Any]) -> None:
-        self._counts.run(kind, good=True)
+        self.counts.run(kind, good=True)
         self._save(kind, result)
 
     def _save(self, kind: str, result: Mapping[str, Any]) -> None:
@@ -197,3 +258,6 @@ class Mirror:
             mirror_runs.save(self._database, kind, result)
         except exception.StoreUnavailable:
             LOG.warning("What the mirror has done can't be saved")
+        except Exception:
+            # Its thread goes on.
+            LOG.exception("What the mirror has done can't be saved")

@@ -23,56 +23,77 @@ if TYPE_CHECKING:
 LOG = log.getLogger(__name__)
 
 _DELETE = "image.delete"
+_MEMBERS = "image.member."
 
 
 class Hint(NamedTuple):
     """An image that has changed in Glance.
 
     :ivar image_id: as Glance writes it.
-    :ivar sent_at: when Glance has told so; UTC.
+    :ivar sent_at: when Glance has told so, in UTC; None where it did not.
     :ivar deleted_at: when it was deleted, None where it was not.
+    :ivar looks_again: whether the image is asked for again, later.
+    :ivar tries: how often it was asked for in vain.
     """
 
     image_id: str
-    sent_at: datetime.datetime
+    sent_at: datetime.datetime | None
     deleted_at: datetime.datetime | None = None
+    looks_again: bool = False
+    tries: int = 0
 
 
 class Hints:
     """Hints that wait; no image is given to two workers at the same time."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, Hint] = {}
+        # By image: when it is due, by the monotonic clock, and the hint.
+        self._waiting: dict[str, tuple[float, Hint]] = {}
         self._busy: set[str] = set()
         self._changed = threading.Condition()
 
-    def put(self, hint: Hint) -> None:
-        """Add a hint; of two for an image that wait, the later one stays."""
+    def put(self, hint: Hint, delay: float = 0) -> None:
+        """Add a hint; two of an image become one.
+
+        :param delay: seconds for which it waits at least.
+        """
         key = hint.image_id.lower()
+        due = time.monotonic() + delay
         with self._changed:
-            waiting = self._waiting.get(key)
-            if waiting is not None:
-                # Lag counts from the first, and what is deleted stays so.
+            if key in self._waiting:
+                known_due, known = self._waiting[key]
+                due = min(due, known_due)
                 hint = hint._replace(
-                    sent_at=waiting.sent_at,
-                    deleted_at=hint.deleted_at or waiting.deleted_at,
+                    # Lag counts from the first.
+                    sent_at=known.sent_at or hint.sent_at,
+                    # What is deleted stays so.
+                    deleted_at=hint.deleted_at or known.deleted_at,
+                    looks_again=hint.looks_again or known.looks_again,
                 )
-            self._waiting[key] = hint
+            self._waiting[key] = due, hint
             self._changed.notify()
 
     def take(self, seconds: float) -> Hint | None:
-        """Return a hint for an image that no worker has; None for none."""
+        """Return a hint that is due, for an image that no worker has.
+
+        :param seconds: for which to wait for one; then None.
+        """
         deadline = time.monotonic() + seconds
         with self._changed:
             while True:
-                for key in self._waiting:
-                    if key not in self._busy:
+                now = time.monotonic()
+                soonest = deadline
+                for key, (due, hint) in self._waiting.items():
+                    if key in self._busy:
+                        continue
+                    if due <= now:
+                        del self._waiting[key]
                         self._busy.add(key)
-                        return self._waiting.pop(key)
-                left = deadline - time.monotonic()
-                if left <= 0:
+                        return hint
+                    soonest = min(soonest, due)
+                if now >= deadline:
                     return None
-                self._changed.wait(left)
+                self._changed.wait(max(0, soonest - now))
 
     def done(self, hint: Hint) -> None:
         """Give an image back."""
@@ -86,15 +107,10 @@ class Hints:
 
 
 class Endpoint:
-    """Turns notifications into hints, for oslo.messaging.
+    """Turns notifications into hints, for oslo.messaging."""
 
-    :param hints: gets them.
-    :param seen: set with the first one.
-    """
-
-    def __init__(self, hints: Hints, seen: threading.Event) -> None:
+    def __init__(self, hints: Hints) -> None:
         self._hints = hints
-        self._seen = seen
 
     def info(
         self,
@@ -105,7 +121,6 @@ class Endpoint:
         metadata: Any,
     ) -> None:
         """Take a notification."""
-        self._seen.set()
         hint = _hint(event, payload, metadata)
         if hint is not None:
             self._hints.put(hint)
@@ -127,7 +142,10 @@ def _hint(event: str, payload: Any, metadata: Any) -> Hint | None:
     if event == _DELETE:
         deleted_at = _time(payload.get("deleted_at")) or now
     sent = metadata.get("timestamp") if isinstance(metadata, dict) else None
-    return Hint(image_id, _time(sent) or now, deleted_at)
+    # Another process may store an older answer after the one to this hint, and
+    # nothing else would tell of a deletion or of a share.
+    looks_again = event == _DELETE or event.startswith(_MEMBERS)
+    return Hint(image_id, _time(sent) or now, deleted_at, looks_again)
 
 
 def _time(text: Any) -> datetime.datetime | None:

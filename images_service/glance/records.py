@@ -29,6 +29,9 @@ from images_service import model
 from images_service.jsonstream import JSONStream
 
 _EPOCH = datetime.datetime(1970, 1, 1)
+# Maximum size of an image's properties as JSON: MariaDB takes 16 MiB, in which
+# some characters are written twice.
+_DOCUMENT_BYTES = 4 * 2**20
 # Maximum length of a value in Glance's tables.
 _VALUE_BYTES = 65535
 # Maximum length of a first line that is read at once.
@@ -298,6 +301,9 @@ def mirrored(
             refused.append(str(error))
         else:
             items[name] = value
+    for name in _longest(items):
+        refused.append(f"property {name} is too long, with all the others")
+        del items[name]
     shares = None
     if members is not None:
         shares = {
@@ -306,6 +312,26 @@ def mirrored(
             if usable("member_id", member) and usable("member_status", status)
         }
     return model.NewImage(image, items, shares), refused
+
+
+def _longest(items: Mapping[str, str]) -> Iterator[str]:
+    """Yield the names of properties that don't fit with the others."""
+    sizes = {
+        # As JSON writes it.
+        name: len(json.dumps(value))
+        for name, value in items.items()
+    }
+    total = sum(sizes.values())
+    for name in sorted(sizes, key=lambda name: -sizes[name]):
+        if total <= _DOCUMENT_BYTES:
+            return
+        total -= sizes[name]
+        yield name
+
+
+def is_reserved(key: str) -> bool:
+    """Tell whether nobody can change a property in Glance."""
+    return key in _RESERVED or key.startswith(_RESERVED_PREFIX)
 
 
 def check_writable(items: Mapping[str, str], changed: Iterable[str]) -> None:
@@ -320,7 +346,7 @@ def check_writable(items: Mapping[str, str], changed: Iterable[str]) -> None:
         problem = None
         if key in ATTRIBUTES_OF_API:
             problem = "is the name of an attribute in Glance"
-        elif key in _RESERVED or key.startswith(_RESERVED_PREFIX):
+        elif is_reserved(key):
             problem = "is reserved by Glance"
         elif key != key.strip():
             problem = "begins or ends with a space"

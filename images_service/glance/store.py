@@ -15,23 +15,28 @@ from oslo_utils import timeutils
 
 from images_service import exception
 from images_service import model
+from images_service.glance import client
 from images_service.glance import protections
 from images_service.glance import records
 from images_service.glance import sync
-from images_service.glance.client import Glance
-from images_service.glance.client import Record
 from images_service.store import base
 from images_service.store.sql import engine
 from images_service.store.sql import leases
 from images_service.store.sql import limits
 from images_service.store.sql import mirror_runs
 from images_service.store.sql import reconciling
+from images_service.store.sql.reconciling import Outcome
 from images_service.store.sql.store import SqlStore
 
 LOG = log.getLogger(__name__)
 
-# Threads of a process that ask Glance at a time; the others answer reads.
-_THREADS = 4
+# Threads of a process that change images at a time, that ask for missing ones,
+# and that wait to do either; the others answer reads.
+_CHANGES, _MISSING, _WAITERS = 3, 2, 1
+# Seconds of an action that are left for Glance's answer, at least.
+_FOR_GLANCE = 1.5
+# Threads that find out later what became of a change.
+_SETTLERS = 4
 # Seconds without an answer after which Glance counts as hanging.
 _PATIENCE = 2.0
 # Seconds for which an image is known to be missing.
@@ -50,14 +55,25 @@ class MirroredStore(SqlStore):
     """
 
     def __init__(
-        self, conf: cfg.ConfigOpts, database: engine.Database, glance: Glance
+        self,
+        conf: cfg.ConfigOpts,
+        database: engine.Database,
+        glance: client.Glance,
     ) -> None:
         super().__init__(database)
         self._glance = glance
         self._sync = sync.Sync(database, glance)
         self._reads_through: bool = conf.glance.read_through
-        self._slots = limits.Slots(_THREADS, "Glance", _PATIENCE)
+        self._changes, self._missing = (
+            limits.Slots(count, "Glance", _PATIENCE, _WAITERS)
+            for count in (_CHANGES, _MISSING)
+        )
+        self._settlers = threading.BoundedSemaphore(_SETTLERS)
         self._max_staleness: int = conf.mirror.max_staleness
+        self._intervals = {
+            "poll": conf.mirror.poll_interval,
+            "sweep": conf.mirror.sweep_interval,
+        }
         self._misses = _Misses()
         self._protections = None
         path = conf.glance.property_protection_file
@@ -76,12 +92,14 @@ class MirroredStore(SqlStore):
             failed, good = runs.get(f"{kind} failed"), runs.get(kind)
             if failed and (good is None or failed.ended_at > good.ended_at):
                 return f"The last {kind} failed: {failed.result['problem']}"
-        polled = runs.get("poll")
-        if polled is None:
+        if "poll" not in runs:
             return "images-service-mirror has not polled Glance yet."
-        age = (timeutils.utcnow() - polled.ended_at).total_seconds()
-        if age > self._max_staleness:
-            return f"The last poll of Glance was {age:.0f} seconds ago."
+        for kind, seconds in self._intervals.items():
+            if kind in runs:
+                since = timeutils.utcnow() - runs[kind].ended_at
+                age = since.total_seconds()
+                if age > max(self._max_staleness, 2 * seconds):
+                    return f"The last {kind} was {age:.0f} seconds ago."
         return None
 
     def get(self, image_id: str, viewer: model.Viewer) -> model.Image:
@@ -144,14 +162,20 @@ class MirroredStore(SqlStore):
             return False
         deadline = base.begun() + base.TIME_LIMIT
         with (
-            self._slots.one(deadline),
+            self._missing.one(deadline),
             self._misses.asking(key, deadline) as must_ask,
         ):
             if must_ask:
                 outcome = self._sync.image(image_id, may_delete=False)
                 if outcome is None:
                     self._misses.add(key)
-            return not self._misses.knows(key)
+                return outcome is not None
+            if self._misses.knows(key):
+                return False
+            if not reconciling.is_known(self._database, key):
+                # Whoever has asked got no answer.
+                raise exception.GlanceUnavailable
+            return True
 
     def change_metadata(
         self,
@@ -170,6 +194,7 @@ class MirroredStore(SqlStore):
         changes += [
             _patch("remove", key)
             for key in old.keys() - items.keys() - {_STORES}
+            if not records.is_reserved(key)
         ]
         if not changes:
             return image
@@ -182,7 +207,8 @@ class MirroredStore(SqlStore):
                 return
             new, _ = records.mirrored(record, None)
             generations = {image.id: image.generation}
-            reconciling.reconcile(self._database, [new], generations)
+            # Glance has changed it, however much time is left.
+            base.retried(lambda: self._reconcile(new, generations))
 
         self._change_in_glance(image, change)
         now = SqlStore.get(self, image.id, _ANYBODY)
@@ -215,9 +241,10 @@ class MirroredStore(SqlStore):
             raise base.Changed
         try:
             change()
-        except base.Changed:
-            # The mirror was faster.
-            self._sync.image(image.id, may_delete=False)
+        except exception.ImageNotFound:
+            # It may be gone, or be the caller's no more.
+            self._sync.image(image.id, may_delete=True)
+            raise
         except exception.Conflict:
             # It may have been changed in Glance.
             self._sync.image(image.id, may_delete=False)
@@ -225,16 +252,27 @@ class MirroredStore(SqlStore):
             if later != now:
                 raise base.Changed from None
             raise
+        except client.NotSent:
+            raise
         except exception.GlanceUnavailable:
             # It may be about to change.
             lease.keep()
             self._settle(image.id, lease)
             raise
 
+    def _reconcile(
+        self, new: model.NewImage, generations: Mapping[str, int]
+    ) -> None:
+        """Store Glance's answer; ask again if the mirror was faster."""
+        try:
+            reconciling.reconcile(self._database, [new], generations)
+        except base.Changed:
+            self._sync.image(new.image.id, may_delete=False)
+
     @contextlib.contextmanager
     def _alone(self, image_id: str) -> Iterator[leases.Lease]:
-        deadline = base.begun() + base.TIME_LIMIT
-        with self._slots.one(deadline):
+        deadline = base.begun() + base.TIME_LIMIT - _FOR_GLANCE
+        with self._changes.one(deadline):
             lease = leases.Lease(self._database, image_id, deadline)
             try:
                 yield lease
@@ -246,20 +284,31 @@ class MirroredStore(SqlStore):
 
         def settle() -> None:
             end = time.monotonic() + leases.SECONDS
-            while time.monotonic() < end:
-                time.sleep(_MISSED)
-                with contextlib.suppress(exception.Unavailable):
-                    self._sync.image(image_id, may_delete=False)
-                    lease.end(kept=True)
-                    return
+            try:
+                while time.monotonic() < end:
+                    time.sleep(_MISSED)
+                    with contextlib.suppress(exception.Unavailable):
+                        outcome = self._sync.image(image_id, may_delete=True)
+                        if outcome is not Outcome.SAME:
+                            lease.end(kept=True)
+                            return
+            except Exception:
+                LOG.exception("Image %s can't be asked for", image_id)
+            finally:
+                self._settlers.release()
 
-        threading.Thread(target=settle, daemon=True).start()
+        # Else the lease ends by itself, and the mirror finds the change.
+        if self._settlers.acquire(blocking=False):
+            try:
+                threading.Thread(target=settle, daemon=True).start()
+            except RuntimeError:
+                self._settlers.release()
 
 
 _ANYBODY = model.Viewer("", is_admin=True)
 
 
-def _patch(op: str, key: str, *value: str) -> Record:
+def _patch(op: str, key: str, *value: str) -> client.Record:
     """Return a change of a JSON patch."""
     name = key.replace("~", "~0").replace("/", "~1")
     change = {"op": op, "path": f"/{name}"}

@@ -3,17 +3,25 @@
 
 import collections
 from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from concurrent import futures
+import contextlib
+import dataclasses
 import datetime
+import functools
 import random
+import threading
 import time
+from typing import TypeVar
 
 from oslo_log import log
 
 from images_service import exception
 from images_service import model
+from images_service.glance import client
 from images_service.glance import records
 from images_service.glance.client import Glance
 from images_service.glance.client import Record
@@ -24,42 +32,57 @@ from images_service.store.sql.reconciling import Outcome
 
 LOG = log.getLogger(__name__)
 
-# Image -> project id -> status of the share; None for an image that is not
-# shared.
-Shares = Mapping[str, Mapping[str, str] | None]
+T = TypeVar("T")
 
 # How often an image is asked for again because the store has changed it.
 _ATTEMPTS = 10
 # Seconds before that, at most.
 _PAUSE = 0.05
-# Images that are stored in one transaction, where the store has none of them.
-_MANY = 200
+# More new images of a page are stored in one transaction.
+_MANY = 20
+# So many questions in a row without an answer mean that Glance is down.
+_FAILURES = 10
 # Images that a sweep may delete in any case.
 _FEW_DELETES = 10
+# What could not be stored.
+FAILED = "failed"
 
 
 class TooManyDeletes(exception.Error):
     """A sweep would delete so many images that an error is more likely."""
 
 
+class Stopped(Exception):
+    """The process ends."""
+
+
 class Sync:
     """Reads images from Glance, and stores them.
 
     :param workers: how many images are asked for at the same time.
-    :param told: called with each image's outcome.
+    :ivar stopped: once set, polls and sweeps end with ``Stopped``.
     """
 
     def __init__(
-        self,
-        database: engine.Database,
-        glance: Glance,
-        workers: int = 1,
-        told: Callable[[Outcome], None] = lambda _outcome: None,
+        self, database: engine.Database, glance: Glance, workers: int = 1
     ) -> None:
         self._database = database
         self._glance = glance
         self._workers = workers
-        self._told = told
+        self.stopped = threading.Event()
+        self._failures = 0
+
+    def stored(self, outcome: Outcome, left_out: int) -> None:
+        """Take note of what became of an image.
+
+        :param left_out: how many of its properties were left out.
+        """
+
+    def failed(self, image_id: str, *, may_delete: bool) -> None:
+        """Take note of an image that could not be stored.
+
+        :param may_delete: whether it may be deleted.
+        """
 
     def image(
         self,
@@ -79,13 +102,19 @@ class Sync:
         :raises StoreUnavailable: neither does the database, or other changes
             come first for too long.
         """
+        key = image_id.lower()
         for _ in range(_ATTEMPTS):
-            key = image_id.lower()
             generation = reconciling.generation(self._database, key)
-            record = self._glance.image(image_id)
+            record = self._glance.image(key)
+            if record is None and image_id != key:
+                # Glance may tell the cases of letters apart: then this is not
+                # another tenant's image with the same id in lower case.
+                record = self._glance.image(image_id)
+            left_out = 0
             try:
                 if record is not None:
-                    new = self._mirrored(record, self._members_of(record))
+                    members = self._members_of(record)
+                    new, left_out = self._mirrored(record, members)
                     outcome = reconciling.reconcile(
                         self._database, [new], {key: generation}
                     )[key]
@@ -98,7 +127,7 @@ class Sync:
             except base.Changed:
                 time.sleep(random.uniform(0, _PAUSE))  # noqa: S311  # nosec B311
                 continue
-            self._told(outcome)
+            self.stored(outcome, left_out)
             return outcome
         raise exception.StoreUnavailable
 
@@ -109,13 +138,14 @@ class Sync:
 
     def _mirrored(
         self, record: Record, members: Mapping[str, str] | None
-    ) -> model.NewImage:
+    ) -> tuple[model.NewImage, int]:
+        """Return an image to store, and how many properties it lacks."""
         new, refused = records.mirrored(record, members)
         for line in refused:
             LOG.warning(
                 "Image %s is mirrored without: %.200s", new.image.id, line
             )
-        return new
+        return new, len(refused)
 
     def poll(self, since: datetime.datetime) -> collections.Counter[str]:
         """Store the images that have changed since a time; return outcomes.
@@ -124,8 +154,10 @@ class Sync:
         :raises GlanceUnavailable: Glance gives no usable answer.
         """
         counts: collections.Counter[str] = collections.Counter()
-        for page in self._glance.pages(since.strftime("%Y-%m-%dT%H:%M:%SZ")):
-            counts += self._page(page, members=False)
+        with self._pool() as pool:
+            text = since.strftime("%Y-%m-%dT%H:%M:%SZ")
+            for page in self._glance.pages(text):
+                counts += self._page(pool, page)
         return counts
 
     def sweep(
@@ -139,7 +171,7 @@ class Sync:
         """Make the whole store equal to Glance.
 
         :param max_deletes: percent of the images that may be deleted; ten may
-            be in any case.
+            be, unless they are all. 100 for all images.
         :param members: ask for the members of all shared images as well.
         :param dry_run: count, and change nothing.
         :param progress: called with the number of images of each page.
@@ -152,13 +184,20 @@ class Sync:
         missing = set(reconciling.ids(self._database))
         known = len(missing)
         counts: collections.Counter[str] = collections.Counter()
-        for page in self._glance.pages():
-            missing.difference_update(
-                str(record.get("id", "")).lower() for record in page
-            )
-            counts += self._page(page, members=members, dry_run=dry_run)
-            progress(len(page))
-        allowed = max(_FEW_DELETES, known * max_deletes // 100)
+        with self._pool() as pool:
+            for page in self._glance.pages():
+                missing.difference_update(
+                    str(record.get("id", "")).lower() for record in page
+                )
+                counts += self._page(
+                    pool, page, members=members, dry_run=dry_run
+                )
+                progress(len(page))
+        allowed = known
+        if max_deletes < 100:
+            allowed = max(_FEW_DELETES, known * max_deletes // 100)
+            # All but one of many, or of few.
+            allowed = min(allowed, max(known - 1, 1))
         if len(missing) > allowed:
             raise TooManyDeletes(
                 f"Glance lacks {len(missing)} of {known} images that this "
@@ -170,123 +209,168 @@ class Sync:
             counts[Outcome.DELETED.value] += len(missing)
             return counts
         for image_id in sorted(missing):
-            outcome = self.image(image_id, may_delete=True)
-            if outcome is not None:
-                counts[outcome.value] += 1
+            outcome = self._safely(
+                functools.partial(self._delete, image_id),
+                image_id,
+                may_delete=True,
+            )
+            counts[FAILED if outcome is None else outcome.value] += 1
         return counts
+
+    def _delete(self, image_id: str) -> Outcome:
+        return self.image(image_id, may_delete=True) or Outcome.SAME
+
+    @contextlib.contextmanager
+    def _pool(self) -> Iterator[futures.Executor]:
+        """Provide threads, whose work that waits is dropped at an error."""
+        pool = futures.ThreadPoolExecutor(self._workers)
+        try:
+            yield pool
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def _page(
         self,
-        page: Sequence[Record],
+        pool: futures.Executor,
+        page: Iterable[Record],
         *,
-        members: bool,
+        members: bool = False,
         dry_run: bool = False,
     ) -> collections.Counter[str]:
         """Store a page's images; return outcomes.
 
         :param members: ask for the members of those that are shared.
         """
-        with futures.ThreadPoolExecutor(self._workers) as pool:
-            asked = page if members else []
-            shares = dict(
-                zip(
-                    (str(record.get("id")) for record in asked),
-                    pool.map(self._members_of, asked),
-                    strict=True,
-                )
-            )
-            return self._store_page(pool, page, shares, dry_run=dry_run)
-
-    def _store_page(
-        self,
-        pool: futures.Executor,
-        page: Sequence[Record],
-        shares: Shares,
-        *,
-        dry_run: bool,
-    ) -> collections.Counter[str]:
-        """Store a page's images; return outcomes.
-
-        :param shares: those of images that were asked for.
-        """
-        found: dict[str, model.NewImage] = {}
-        # By the store's id, which is in lower case.
         of_glance: dict[str, Record] = {}
+        found: dict[str, model.NewImage] = {}
         for record in page:
             try:
                 # What it is stored without is logged when it is stored.
-                new, _ = records.mirrored(
-                    record, shares.get(str(record.get("id")))
-                )
+                new, _ = records.mirrored(record, None)
             except records.Refused as error:
                 LOG.error("An image of Glance can't be mirrored: %s", error)
                 continue
-            found[new.image.id] = new
-            of_glance[new.image.id] = record
-        different = reconciling.different(self._database, list(found.values()))
-        wanted = [of_glance[new.image.id] for new in different]
-        counts = collections.Counter(
-            {Outcome.SAME.value: len(found) - len(wanted)}
+            # Glance may have another one whose id is in upper case.
+            if new.image.id not in found or record["id"] == new.image.id:
+                found[new.image.id], of_glance[new.image.id] = new, record
+        counts: collections.Counter[str] = collections.Counter()
+        changed, absent = reconciling.different(
+            self._database, list(found.values())
+        )
+        if members:
+            # The others are asked for anyway.
+            shares = self._shares(
+                pool,
+                [
+                    of_glance[image_id]
+                    for image_id in found.keys() - {*changed, *absent}
+                ],
+            )
+            shared = [
+                dataclasses.replace(found[image_id], members=share)
+                for image_id, share in shares.items()
+                if share is not None
+            ]
+            counts[FAILED] += len(shares) - len(shared)
+            changed += reconciling.different(self._database, shared)[0]
+        counts[Outcome.SAME.value] += (
+            len(found) - len(changed) - len(absent) - counts[FAILED]
         )
         if dry_run:
-            counts["different"] += len(wanted)
+            counts["different"] += len(changed) + len(absent)
             return counts
-        if len(wanted) > _MANY:
-            missing = self._missing(pool, wanted, shares)
-            counts[Outcome.CREATED.value] += len(missing)
-            wanted = [r for r in wanted if str(r["id"]) not in missing]
+        if len(absent) > _MANY:
+            wanted = [of_glance[image_id] for image_id in absent]
+            stored = self._store_new(pool, wanted)
+            counts[Outcome.CREATED.value] += len(stored)
+            absent = [i for i in absent if i not in stored]
+        wanted = [of_glance[image_id] for image_id in (*changed, *absent)]
         for outcome in pool.map(self._again, wanted):
-            counts[outcome.value] += 1
+            counts[FAILED if outcome is None else outcome.value] += 1
         return counts
 
-    def _missing(
-        self, pool: futures.Executor, wanted: Sequence[Record], known: Shares
+    def _shares(
+        self, pool: futures.Executor, page: Sequence[Record]
+    ) -> dict[str, Mapping[str, str] | None]:
+        """Return the shares of those images that are shared.
+
+        :returns: by the store's id; None where there is no answer.
+        """
+        shared = [r for r in page if r.get("visibility") == "shared"]
+
+        def ask(record: Record) -> Mapping[str, str] | None:
+            # One that is no longer shared has none.
+            return self._safely(
+                lambda: self._members_of(record) or {}, str(record["id"])
+            )
+
+        found = pool.map(ask, shared)
+        ids = [str(record["id"]).lower() for record in shared]
+        return dict(zip(ids, found, strict=True))
+
+    def _store_new(
+        self, pool: futures.Executor, wanted: Sequence[Record]
     ) -> set[str]:
-        """Store those images of a page that the store lacks; return their ids.
+        """Store images that the store lacks, all or none; return their ids.
 
         One that is deleted at the same time is deleted by the next sweep.
-
-        :param known: the shares of images that were asked for.
         """
-        new_images = []
-        absent = [
-            record
-            for record in wanted
-            if not reconciling.generation(
-                self._database, str(record["id"]).lower()
-            )
-        ]
-
-        def members_of(record: Record) -> Mapping[str, str] | None:
-            image_id = str(record["id"])
-            if image_id in known:
-                return known[image_id]
-            return self._members_of(record)
-
-        members = pool.map(members_of, absent)
-        for record, shares in zip(absent, members, strict=True):
-            new_images.append(self._mirrored(record, shares))
-        stored: set[str] = set()
-        for start in range(0, len(absent), _MANY):
-            batch = new_images[start : start + _MANY]
-            try:
-                outcomes = reconciling.reconcile(
-                    self._database, batch, {new.image.id: 0 for new in batch}
-                )
-            except base.Changed:
-                # They are asked for one by one.
+        # Others with these ids in lower case come first.
+        wanted = [r for r in wanted if r["id"] == str(r["id"]).lower()]
+        shares = self._shares(pool, wanted)
+        batch, left_out = [], {}
+        for record in wanted:
+            share = shares.get(str(record["id"]), {})
+            if share is None:
                 continue
-            for outcome in outcomes.values():
-                self._told(outcome)
-            stored.update(
-                str(record["id"]) for record in absent[start : start + _MANY]
+            is_shared = record.get("visibility") == "shared"
+            new, count = self._mirrored(record, share if is_shared else None)
+            batch.append(new)
+            left_out[new.image.id] = count
+        try:
+            outcomes = reconciling.reconcile(
+                self._database, batch, {new.image.id: 0 for new in batch}
             )
-        return stored
+        except (base.Changed, exception.StoreUnavailable):
+            # They are asked for one by one.
+            return set()
+        for image_id, outcome in outcomes.items():
+            self.stored(outcome, left_out[image_id])
+        return set(outcomes)
 
-    def _again(self, record: Record) -> Outcome:
+    def _again(self, record: Record) -> Outcome | None:
         """Ask for one image of a page again, and store that answer.
 
         The store may have changed since the page was asked for.
+
+        :returns: None where that failed.
         """
-        found = self.image(str(record["id"]), may_delete=False)
-        return found or Outcome.SAME
+        image_id = str(record["id"])
+        return self._safely(
+            lambda: self.image(image_id, may_delete=False) or Outcome.SAME,
+            image_id,
+        )
+
+    def _safely(
+        self, act: Callable[[], T], image_id: str, *, may_delete: bool = False
+    ) -> T | None:
+        """Do something for one image; others go on if it fails.
+
+        :raises GlanceUnavailable: it has failed for many images in a row.
+        """
+        if self.stopped.is_set():
+            raise Stopped
+        try:
+            result = act()
+        except client.NoRole:
+            raise
+        except Exception as error:
+            self._failures += 1
+            if not isinstance(error, exception.Unavailable):
+                LOG.exception("Image %s can't be mirrored", image_id)
+            elif self._failures >= _FAILURES:
+                raise
+            self.failed(image_id, may_delete=may_delete)
+            return None
+        self._failures = 0
+        return result

@@ -2,7 +2,6 @@
 """Answers /healthcheck, and has the checks that it runs."""
 
 from collections.abc import Iterable
-import contextlib
 import ipaddress
 import math
 import time
@@ -114,11 +113,15 @@ class MirrorCheck(pluginbase.HealthcheckBaseExtension):
         now = time.monotonic()
         if now - self._asked > _MIRROR_INTERVAL:
             self._asked = now
-            # A database that does not answer is another check's.
-            with contextlib.suppress(exception.StoreUnavailable, TimeoutError):
+            try:
                 self._warning = self._guard.call(
                     store.warning, now + _PATIENCE
                 )
+            except (exception.StoreUnavailable, TimeoutError):
+                # A database that does not answer is another check's.
+                pass
+            except Exception:
+                LOG.exception("The health check can't ask for the mirror")
         if self._warning is None:
             return pluginbase.HealthcheckResult(True, "OK")
         return pluginbase.HealthcheckResult(

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import contextlib
 import contextvars
 import dataclasses
+import math
 import random
 import time
 from typing import Any
@@ -53,6 +54,15 @@ def begun() -> float:
     """Return when this action has begun; outside of actions, the time now."""
     action = _ACTION.get()
     return time.monotonic() if action is None else action.begun
+
+
+def deadline() -> float:
+    """Return when this action must end; outside of actions, never.
+
+    By the monotonic clock.
+    """
+    action = _ACTION.get()
+    return math.inf if action is None else action.begun + TIME_LIMIT
 
 
 def hold(

@@ -145,7 +145,7 @@ class Glance(http.server.ThreadingHTTPServer):
         self.members = {}
         self.requests = []
         self.failure = None
-        self.delay = 0
+        self.delay: float = 0
         self.page = 3
 
     def add(self, *images):

@@ -265,6 +265,8 @@ def _engine(
         _make_private(url)
     engine = sa.create_engine(
         url,
+        # Errors go to the log, and parameters are tenants' data.
+        hide_parameters=True,
         isolation_level="AUTOCOMMIT",
         # A connection in autocommit has nothing to roll back.
         pool_reset_on_return=None,

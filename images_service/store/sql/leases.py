@@ -26,6 +26,8 @@ SECONDS = 15
 # The longest pause, in seconds, before a lease that another holds is asked
 # for again.
 _PAUSE = 0.03
+# Seconds after which a holder counts as hanging: most take a tenth.
+_PATIENCE = 1.5
 
 _EXPIRED = (
     sa.update(image_leases)
@@ -35,16 +37,12 @@ _EXPIRED = (
     )
     .values(holder=sa.bindparam("by"), expires_at=sa.bindparam("until"))
 )
-_ANY = sa.select(image_leases.c.image_id).where(
+_HOLDER = sa.select(image_leases.c.holder).where(
     image_leases.c.image_id == sa.bindparam("of_image")
 )
-_END = (
-    sa.update(image_leases)
-    .where(
-        image_leases.c.image_id == sa.bindparam("of_image"),
-        image_leases.c.holder == sa.bindparam("by"),
-    )
-    .values(expires_at=sa.bindparam("now"))
+_END = sa.delete(image_leases).where(
+    image_leases.c.image_id == sa.bindparam("of_image"),
+    image_leases.c.holder == sa.bindparam("by"),
 )
 
 
@@ -52,7 +50,8 @@ class Lease:
     """The right to change an image in Glance.
 
     :param deadline: by the monotonic clock.
-    :raises StoreUnavailable: others hold it until the deadline.
+    :raises StoreUnavailable: others hold it until the deadline, or one of
+        them for long.
     """
 
     def __init__(
@@ -62,36 +61,43 @@ class Lease:
         self._image_id = image_id
         self._holder = str(uuid.uuid4())
         self._is_kept = False
-        while not self._take():
+        other, since = None, time.monotonic()
+        while (holder := self._take()) != self._holder:
+            now = time.monotonic()
+            if holder != other:
+                other, since = holder, now
             pause = random.uniform(0, _PAUSE)  # noqa: S311  # nosec B311
-            if time.monotonic() + pause > deadline:
+            if now + pause > min(deadline, since + _PATIENCE):
                 raise exception.StoreUnavailable
             time.sleep(pause)
 
-    def _take(self) -> bool:
-        """Take the lease, unless another holder has it."""
+    def _take(self) -> str | None:
+        """Take the lease if it is free; return who has it.
+
+        :returns: None where it changes hands.
+        """
         now = timeutils.utcnow()
         until = now + datetime.timedelta(seconds=SECONDS)
         given = {"of_image": self._image_id, "by": self._holder}
 
-        def act(db: cursor.Cursor) -> bool:
+        def act(db: cursor.Cursor) -> str:
             if db.change(_EXPIRED, {**given, "now": now, "until": until}):
-                return True
-            if db.rows(_ANY, given):
-                return False
-            row = {
+                return self._holder
+            for row in db.rows(_HOLDER, given):
+                return str(row[0])
+            new = {
                 "image_id": self._image_id,
                 "holder": self._holder,
                 "expires_at": until,
             }
-            db.db.execute(sa.insert(image_leases), row)
-            return True
+            db.db.execute(sa.insert(image_leases), new)
+            return self._holder
 
         try:
             return self._database.primary.write(act)
         except (base.Changed, sa.exc.IntegrityError):
             # Another holder has been faster.
-            return False
+            return None
 
     def keep(self) -> None:
         """Have ``end`` keep the lease until it expires."""
@@ -104,12 +110,7 @@ class Lease:
         """
         if self._is_kept and not kept:
             return
-        given = {
-            "of_image": self._image_id,
-            "by": self._holder,
-            # Expired for nodes whose clocks are behind, too.
-            "now": timeutils.utcnow() - datetime.timedelta(seconds=SECONDS),
-        }
+        given = {"of_image": self._image_id, "by": self._holder}
         try:
             self._database.primary.write(lambda db: db.change(_END, given))
         except (base.Changed, exception.StoreUnavailable):

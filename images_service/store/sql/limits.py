@@ -32,6 +32,8 @@ R = TypeVar("R")
 
 # Seconds without an answer after which a server counts as hanging.
 _PATIENCE = 1.0
+# Seconds without an answer after which a server counts as slow.
+_SLOW = 0.25
 # Seconds between two checks of all connections.
 _INTERVAL = 0.2
 DAY = 24 * 3600.0
@@ -51,6 +53,8 @@ class Slots:
     :param name: of the server, for the log.
     :param patience: seconds without an answer after which the server counts
         as hanging.
+    :param waiters: how many threads wait for a slot while the server is slow;
+        others are refused.
     """
 
     def __init__(
@@ -58,8 +62,11 @@ class Slots:
         count: int,
         name: str = "The database",
         patience: float = _PATIENCE,
+        waiters: float = math.inf,
     ) -> None:
         self._free = count
+        self._waiters = waiters
+        self._waiting = 0
         self._name = name
         self._patience = patience
         self._hangs = False
@@ -91,21 +98,35 @@ class Slots:
 
     def _take(self, deadline: float) -> float:
         with self._changed:
-            while not self._free:
-                now = time.monotonic()
-                left = self._moved + self._patience - now
-                if left <= 0 and not self._hangs:
-                    LOG.error("%s does not answer.", self._name)
-                    self._hangs = True
-                if self._hangs:
-                    raise exception.StoreUnavailable
-                if now > deadline:
-                    LOG.error("Too many requests wait for %s.", self._name)
-                    raise exception.StoreUnavailable
-                self._changed.wait(min(left, deadline - now))
+            self._waiting += 1
+            try:
+                while not self._free:
+                    self._wait(deadline)
+            finally:
+                self._waiting -= 1
             self._free -= 1
             self._moved = time.monotonic()
             return self._moved
+
+    def _wait(self, deadline: float) -> None:
+        """Wait for a change; the lock is held.
+
+        :raises StoreUnavailable: the server hangs, is slow and too many
+            threads wait, or the deadline has passed.
+        """
+        now = time.monotonic()
+        left = self._moved + self._patience - now
+        if left <= 0 and not self._hangs:
+            LOG.error("%s does not answer.", self._name)
+            self._hangs = True
+        if self._hangs:
+            raise exception.StoreUnavailable
+        if self._waiting > self._waiters:
+            left = min(left, self._moved + _SLOW - now)
+        if left <= 0 or now > deadline:
+            LOG.error("Too many requests wait for %s.", self._name)
+            raise exception.StoreUnavailable
+        self._changed.wait(min(left, deadline - now))
 
 
 class Guard:

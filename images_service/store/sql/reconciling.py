@@ -53,16 +53,18 @@ def generation(database: engine.Database, image_id: str) -> int:
 
     :param image_id: in lower case.
     """
-    values = {"image_id": image_id}
-    rows = database.primary.read(lambda db: db.rows(_GENERATION, values))
-    return int(rows[0][0]) if rows else 0
+    return _known(database, image_id)[0]
 
 
 def is_known(database: engine.Database, image_id: str) -> bool:
     """Tell whether there is an image with an id that is not deleted."""
+    return _known(database, image_id)[1]
+
+
+def _known(database: engine.Database, image_id: str) -> tuple[int, bool]:
     values = {"image_id": image_id}
     rows = database.primary.read(lambda db: db.rows(_GENERATION, values))
-    return bool(rows) and rows[0][1] is None
+    return (int(rows[0][0]), rows[0][1] is None) if rows else (0, False)
 
 
 def ids(database: engine.Database) -> Iterator[str]:
@@ -80,18 +82,19 @@ def ids(database: engine.Database) -> Iterator[str]:
 
 def different(
     database: engine.Database, new_images: Sequence[model.NewImage]
-) -> list[model.NewImage]:
-    """Return those of some images that the store has not, or not so."""
+) -> tuple[list[str], list[str]]:
+    """Return the ids of images that the store has otherwise, or has not."""
     wanted = {new.image.id for new in new_images}
     stored = database.primary.read(
         lambda db: admin.stored(db.db, wanted, lock=False)
     )
-    return [
-        new
+    changed = [
+        new.image.id
         for new in new_images
-        if new.image.id not in stored
-        or not admin.is_same(stored[new.image.id], new)
+        if new.image.id in stored
+        and not admin.is_same(stored[new.image.id], new)
     ]
+    return changed, sorted(wanted - stored.keys())
 
 
 def reconcile(

@@ -218,8 +218,11 @@ class TestSweep(MirrorTestCase):
         self.client = client.Glance(self.conf)
         self.sync = sync.Sync(self.database, self.client)
         self.glance.images.clear()
-        with self.assertRaisesRegex(client.NoRole, "lacks the role admin"):
+        with self.assertRaises(client.NoRole) as caught:
             self.sweep()
+        self.assertIn("lacks the role admin", caught.exception.reason)
+        # Tenants need not know.
+        self.assertNotIn("admin", str(caught.exception))
         with self.assertRaises(client.NoRole):
             self.sync.image(made(1)["id"], may_delete=True)
         self.assertEqual({made(1)["id"]}, self.stored().keys())
@@ -370,9 +373,7 @@ class TestMirror(MirrorTestCase):
         self.glance.add(made(1))
         made_mirror = self.start(poll_interval=1000, sweep_interval=1000)
         self.wait(self.stored)
-        endpoint = notifications.Endpoint(
-            made_mirror._hints, threading.Event()
-        )
+        endpoint = notifications.Endpoint(made_mirror.hints)
 
         def tell(event, payload):
             sent = {"timestamp": str(timeutils.utcnow())}
@@ -415,7 +416,7 @@ class TestMirror(MirrorTestCase):
         self.wait(lambda: "sweep" in runs())
         self.glance.failure = (503, {})
         self.glance.add(made(1))
-        made_mirror._hints.put(
+        made_mirror.hints.put(
             notifications.Hint(made(1)["id"], timeutils.utcnow())
         )
         time.sleep(1.5)
@@ -659,21 +660,22 @@ class TestApi(MirrorTestCase):
 
     def test_writers_of_one_image_lose_nothing(self):
         def write(number):
-            return self.ask(
-                "PUT",
-                f"{self.metadata}/k{number}",
-                {"meta": {f"k{number}": "v"}},
-            ).status_int
+            key = f"k{number}"
+            for _ in range(100):
+                response = self.ask(
+                    "PUT", f"{self.metadata}/{key}", {"meta": {key: "v"}}
+                )
+                if response.status_int != 503:
+                    return response.status_int
+                # Not so many at the same time.
+                time.sleep(0.1)
+            return 503
 
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             statuses = list(pool.map(write, range(20)))
-        expected = {
-            f"k{number}"
-            for number, status in enumerate(statuses)
-            if status == 200
-        }
-        self.assertEqual({"a", "b"} | expected, self.of_glance().keys())
-        self.assertGreater(len(expected), 15)
+        self.assertEqual([200] * 20, statuses)
+        expected = {"a", "b"} | {f"k{number}" for number in range(20)}
+        self.assertEqual(expected, self.of_glance().keys())
         shown = self.ask("GET", self.metadata).json["metadata"]
         self.assertEqual(self.of_glance(), shown)
 
@@ -766,8 +768,8 @@ class TestMetrics(MirrorTestCase):
         made_mirror = mirror.Mirror(
             self.conf, self.database, self.client, counts
         )
-        made_mirror._syncs["sweep"].sweep(10)
-        made_mirror._refresh(
+        made_mirror._swept.sweep(10)
+        made_mirror.refresh(
             notifications.Hint(made(1)["id"], timeutils.utcnow())
         )
         made_mirror._fail("poll", "x")

@@ -17,6 +17,7 @@ from images_service import config
 from images_service.api import routes
 from images_service.cmd import api
 from images_service.cmd import status
+from images_service.glance import metrics as mirror_metrics
 from images_service.middleware import metrics
 
 ROOT = os.path.join(os.path.dirname(__file__), "..", "..", "..")
@@ -107,8 +108,18 @@ class TestMetrics(unittest.TestCase):
             suffix = "_total" if metric.type == "counter" else ""
             known.add(metric.name + suffix)
         page = read("doc/source/admin/monitoring.rst")
-        told = set(re.findall(r"``(images_service_\w+)``", page))
-        self.assertEqual(known, told)
+        self.assertEqual(known, self.told(page))
+
+    def test_those_of_the_mirror(self):
+        known = set()
+        for metric in mirror_metrics.Metrics().registry.collect():
+            suffix = "_total" if metric.type == "counter" else ""
+            known.add(metric.name + suffix)
+        page = read("doc/source/admin/glance.rst")
+        self.assertEqual(known, self.told(page))
+
+    def told(self, page):
+        return set(re.findall(r"``(images_service_\w+)``", page))
 
 
 class TestCommands(unittest.TestCase):
