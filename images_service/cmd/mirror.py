@@ -47,9 +47,9 @@ class Sync(DatabaseCommand):
     """Compare all images with Glance's once, and store what differs.
 
     The shares of images are compared as well. It can run beside
-    images-service-mirror. The exit status is 1 if Glance does not answer, if it
-    lacks so many images that an error is more likely, which deletes none, or
-    if some images could not be stored.
+    images-service-mirror. The exit status is 1 if Glance does not answer, if
+    it lacks so many images that an error is more likely, which deletes none,
+    or if some images could not be stored.
     """
 
     examples = ("mirror sync", "mirror sync --dry-run")
