@@ -8,8 +8,10 @@ imports this module.
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
+import contextlib
 import datetime
 import hashlib
+import importlib
 import os
 import threading
 import time
@@ -59,6 +61,13 @@ def authtoken(global_conf: Mapping[str, Any], **local: str) -> pipeline.Filter:
         conf.register_opts(options, group)
         for name, value in _DEFAULTS.items():
             conf.set_default(name, value, group)
+    if conf.keystone_authtoken.memcached_servers:
+        # It imports eventlet where oslo.messaging has brought that. In the
+        # thread of a request this would keep the process from ending, since
+        # eventlet makes a copy of the module threading, which takes the lock
+        # for which others wait until the thread has ended.
+        with contextlib.suppress(ImportError):
+            importlib.import_module("oslo_cache._memcache_pool")
     return lambda app: _AuthToken(app, {"oslo_config_config": conf, **local})
 
 
