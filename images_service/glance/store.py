@@ -165,6 +165,9 @@ class MirroredStore(SqlStore):
             self._missing.one(deadline),
             self._misses.asking(key, deadline) as must_ask,
         ):
+            if reconciling.is_known(self._database, key):
+                # Somebody has asked while this waited for its turn.
+                return True
             if must_ask:
                 outcome = self._sync.image(image_id, may_delete=False)
                 if outcome is None:
@@ -172,10 +175,8 @@ class MirroredStore(SqlStore):
                 return outcome is not None
             if self._misses.knows(key):
                 return False
-            if not reconciling.is_known(self._database, key):
-                # Whoever has asked got no answer.
-                raise exception.GlanceUnavailable
-            return True
+            # Whoever has asked got no answer.
+            raise exception.GlanceUnavailable
 
     def change_metadata(
         self,
