@@ -322,7 +322,8 @@ def _longest(items: Mapping[str, str]) -> Iterator[str]:
         for name, value in items.items()
     }
     total = sum(sizes.values())
-    for name in sorted(sizes, key=lambda name: -sizes[name]):
+    # Each process leaves the same ones out.
+    for name in sorted(sizes, key=lambda name: (-sizes[name], name)):
         if total <= _DOCUMENT_BYTES:
             return
         total -= sizes[name]
