@@ -389,6 +389,9 @@ key_repository = {self.folder}/keys
 key_repository = {self.folder}/keys
 [credential]
 key_repository = {self.folder}/keys
+[identity]
+# These passwords are no secrets, and a hash that takes long costs each token.
+password_hash_rounds = 4
 """,
         )
 
