@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Servers of a small cloud as processes of the tests, on loopback."""
+
+import glob
+import os
+import socket
+import subprocess
+import sys
+
+import pymysql
+
+from images_service.tests.servers import processes
+
+_START_MIRROR = (
+    "import sys; from images_service.cmd import mirror; "
+    "sys.exit(mirror.main())"
+)
+
+
+class Glance(processes.HTTPServer):
+    """A Glance under uWSGI, with files as its store.
+
+    :param environment: a virtual environment that has glance and uWSGI.
+    :param database: a running ``MariaDB``.
+    :param keystone: a ``Keystone`` whose project ``service`` has a user
+        ``glance``.
+    :param notifications: URL of the message broker, None for no notifications.
+    :param protections: text of the file of property protections.
+    """
+
+    PASSWORD = "glance"
+
+    def __init__(
+        self,
+        folder,
+        environment,
+        database,
+        keystone,
+        memcached,
+        *,
+        notifications=None,
+        protections=None,
+        name="glance",
+    ):
+        super().__init__(folder, name)
+        self._programs = os.path.join(environment, "bin")
+        self._database = database
+        self.schema = name
+        self.protections = None
+        default = ""
+        if notifications is not None:
+            default = f"transport_url = {notifications}\n"
+        if protections is not None:
+            self.protections = self._write("protections.conf", protections)
+            default += f"property_protection_file = {self.protections}\n"
+        driver = "noop" if notifications is None else "messagingv2"
+        self._write(
+            "glance-api.conf",
+            f"""\
+[DEFAULT]
+enabled_backends = file:file
+worker_self_reference_url = {self.url}
+{default}
+[database]
+connection = {self._connection}
+[glance_store]
+default_backend = file
+[file]
+filesystem_store_datadir = {self.folder}/images
+[os_glance_staging_store]
+filesystem_store_datadir = {self.folder}/staging
+[os_glance_tasks_store]
+filesystem_store_datadir = {self.folder}/tasks
+[paste_deploy]
+flavor = keystone
+config_file = {environment}/etc/glance/glance-api-paste.ini
+[keystone_authtoken]
+www_authenticate_uri = {keystone.auth_url}
+auth_url = {keystone.auth_url}
+memcached_servers = {memcached.address}
+auth_type = password
+username = glance
+password = {self.PASSWORD}
+user_domain_id = default
+project_name = service
+project_domain_id = default
+[oslo_messaging_notifications]
+driver = {driver}
+# Else each write waits for a broker that is down.
+retry = 0
+""",
+        )
+        self._write(
+            "uwsgi.ini",
+            f"""\
+[uwsgi]
+http-socket = 127.0.0.1:{self.port}
+module = glance.wsgi.api:application
+env = OS_GLANCE_CONFIG_DIR={self.folder}
+home = {environment}
+master = true
+processes = {self.worker_count}
+enable-threads = true
+lazy-apps = true
+need-app = true
+thunder-lock = true
+buffer-size = 65535
+add-header = Connection: close
+die-on-term = true
+disable-logging = true
+listen = 128
+""",
+        )
+
+    @property
+    def _connection(self):
+        return (
+            f"mysql+pymysql://root@127.0.0.1:{self._database.port}"
+            f"/{self.schema}?charset=utf8mb3"
+        )
+
+    def _write(self, name, text):
+        path = os.path.join(self.folder, name)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return path
+
+    def create_tables(self):
+        """Make its database."""
+        self._create_database()
+        subprocess.run(
+            [
+                f"{self._programs}/glance-manage",
+                *("--config-file", f"{self.folder}/glance-api.conf"),
+                "db_sync",
+            ],
+            check=True,
+            capture_output=True,
+        )
+        # PostgreSQL and SQLite take values that TEXT of MariaDB can't hold.
+        self._database.sql(
+            f"ALTER TABLE `{self.schema}`.image_properties MODIFY value "
+            "MEDIUMTEXT"
+        )
+
+    def copy_tables(self, other):
+        """Make its database with the empty tables of another Glance."""
+        self._create_database()
+        socket_path = f"--socket={self._database.folder}/socket"
+        dump = subprocess.run(
+            [
+                processes.find("mariadb-dump", "mysqldump"),
+                *("--no-defaults", socket_path, "-uroot"),
+                *("--no-data", other.schema),
+            ],
+            check=True,
+            capture_output=True,
+        ).stdout
+        subprocess.run(
+            [
+                processes.find("mariadb", "mysql"),
+                *("--no-defaults", socket_path, "-uroot", self.schema),
+            ],
+            check=True,
+            input=dump,
+            capture_output=True,
+        )
+
+    def _create_database(self):
+        self._database.sql(
+            f"CREATE DATABASE `{self.schema}` CHARACTER SET utf8mb3"
+        )
+
+    def connect(self):
+        """Return a connection of a driver to its database."""
+        return pymysql.connect(
+            host="127.0.0.1",
+            port=self._database.port,
+            user="root",
+            database=self.schema,
+            charset="utf8mb3",
+        )
+
+    def wipe(self):
+        """Remove all images."""
+        with self.connect() as connection, connection.cursor() as cursor:
+            for table in (
+                "image_locations",
+                "image_members",
+                "image_properties",
+                "image_tags",
+                "images",
+            ):
+                cursor.execute(f"DELETE FROM {table}")
+            connection.commit()
+
+    def insert(self, table, rows):
+        """Add rows to a table of its database.
+
+        :param rows: the values of each one by column, the same in all.
+        """
+        names = list(rows[0])
+        statement = (
+            f"INSERT INTO {table} ({', '.join(names)}) VALUES "
+            f"({', '.join(['%s'] * len(names))})"
+        )
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.executemany(statement, [list(row.values()) for row in rows])
+            connection.commit()
+
+    def seconds_of_cpu(self):
+        """Return for how long its workers have used a processor."""
+        ticks = 0
+        for pid in self.workers():
+            with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+                fields = file.read().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def command(self):
+        return [f"{self._programs}/uwsgi", "--ini", f"{self.folder}/uwsgi.ini"]
+
+
+class _TakesConnections(processes.Process):
+    """A server that is ready when it takes connections."""
+
+    def answers(self):
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+class PortMapper(_TakesConnections):
+    """An epmd; Erlang would start one that nobody ends."""
+
+    def __init__(self, folder, name="epmd"):
+        super().__init__(folder, name)
+
+    def command(self):
+        return [
+            processes.find("epmd"),
+            *("-port", str(self.port), "-address", "127.0.0.1"),
+        ]
+
+
+class RabbitMQ(_TakesConnections):
+    """A RabbitMQ node of its own, which may be killed.
+
+    :param port_mapper: a running ``PortMapper``.
+    """
+
+    # The shell that starts Erlang, and Erlang.
+    has_workers = True
+
+    def __init__(self, folder, port_mapper, name="rabbitmq"):
+        super().__init__(folder, name)
+        config = os.path.join(self.folder, "rabbitmq.conf")
+        with open(config, "w", encoding="utf-8") as file:
+            file.write(
+                "loopback_users.guest = true\n"
+                "vm_memory_high_watermark.absolute = 400MB\n"
+                "disk_free_limit.absolute = 50MB\n"
+                "log.console = true\n"
+                "log.file = false\n"
+            )
+        plugins = os.path.join(self.folder, "enabled_plugins")
+        with open(plugins, "w", encoding="utf-8") as file:
+            file.write("[].\n")
+        self.environ = {
+            # Of the cookie.
+            "HOME": self.folder,
+            "ERL_EPMD_PORT": str(port_mapper.port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODENAME": f"images{self.port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(processes.free_port()),
+            "RABBITMQ_MNESIA_BASE": f"{self.folder}/mnesia",
+            "RABBITMQ_LOG_BASE": f"{self.folder}/log",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": plugins,
+            "RABBITMQ_CONFIG_FILE": config,
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
+                "-kernel inet_dist_use_interface {127,0,0,1} +S 2:2"
+            ),
+        }
+
+    @staticmethod
+    def program():
+        """Return the path of what starts a node as whoever calls it."""
+        # Debian's rabbitmq-server changes the user.
+        found = glob.glob(
+            "/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server"
+        )
+        return next(iter(sorted(found)), None)
+
+    @classmethod
+    def installed(cls):
+        return cls.program() and processes.find("epmd")
+
+    @property
+    def transport_url(self):
+        return f"rabbit://guest:guest@127.0.0.1:{self.port}//"
+
+    def command(self):
+        return [self.program()]
+
+    def stop(self):
+        # Nobody needs what it would save.
+        process = getattr(self, "process", None)
+        if process is not None and process.poll() is None:
+            self.kill()
+
+
+class Mirror(processes.Process):
+    """images-service-mirror.
+
+    :param path: of its configuration.
+    """
+
+    def __init__(self, folder, path, name="mirror"):
+        super().__init__(folder, name)
+        self._path = path
+
+    def command(self):
+        return [
+            *(sys.executable, "-c", _START_MIRROR),
+            *("--config-file", self._path),
+        ]
