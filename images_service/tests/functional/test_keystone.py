@@ -167,8 +167,7 @@ class TestKnownIdentities(KeystoneTestCase):
         self.addCleanup(later.stop)
 
     def images(self, token, **headers):
-        """Return how many images a token lists, and how often Keystone is
-        asked for that."""
+        """Return how many images a token lists, and how often that asks."""
         self.asked = 0
         response = self.get("/images", token, **headers)
         self.assertEqual(200, response.status_int, response.text)
