@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of images_service.api."""
+"""Tests of images_service.glance."""

@@ -276,3 +276,34 @@ class TestNewImage(base.TestCase):
                 self.assertRefused(
                     text, {"owner": "p", **record} if owned else record
                 )
+
+
+class TestMirrored(base.TestCase):
+    """What Glance's API answers, any part of which a tenant may have set."""
+
+    record = {"id": base.IDS["own"], "owner": "p", "status": "active"}
+
+    def test_of_equally_long_properties_the_same_are_left_out(self):
+        """Each process left others out, in the order of a set."""
+        names = [f"k{number:03d}" for number in range(100)]
+        for order in (names, names[::-1]):
+            properties = dict.fromkeys(order, "x" * 60_000)
+            new, left_out = records.mirrored(
+                {**self.record, **properties}, None
+            )
+            self.assertEqual(names[31:], sorted(new.metadata))
+            self.assertEqual(31, len(left_out))
+            self.assertIn("property k000 is too long", left_out[0])
+
+    def test_properties_with_the_names_of_a_file_s_members(self):
+        given = {"members": "a", "properties": "b", "deleted_at": "c"}
+        new, left_out = records.mirrored({**self.record, **given}, None)
+        self.assertEqual((given, []), (new.metadata, left_out))
+        self.assertIsNone(new.image.deleted_at)
+        self.assertIsNone(new.members)
+
+    def test_shares_that_cannot_be_stored(self):
+        members = {"a": "accepted", "b": "new", "\xfc": "pending"}
+        new, left_out = records.mirrored(self.record, members)
+        self.assertEqual({"a": "accepted"}, new.members)
+        self.assertEqual(2, len(left_out))
