@@ -23,6 +23,7 @@ from images_service import exception
 from images_service import model
 from images_service.cmd.manage import DatabaseCommand
 from images_service.glance import records
+from images_service.glance.listing import Listing
 
 _BATCH = 5000
 
@@ -72,7 +73,7 @@ class Import(DatabaseCommand):
         self._args = parsed_args
         self._counts: dict[str, int] = collections.Counter()
         with _opened(parsed_args.file) as stream:
-            listing = records.Listing(stream)
+            listing = Listing(stream)
             try:
                 self._import(listing)
             except KeyboardInterrupt:
@@ -86,7 +87,7 @@ class Import(DatabaseCommand):
                 self._print_counts()
         return self._status(listing)
 
-    def _import(self, listing: records.Listing) -> None:
+    def _import(self, listing: Listing) -> None:
         now = timeutils.utcnow()
         numbered = enumerate(listing, 1)
         while batch := list(itertools.islice(numbered, _BATCH)):
@@ -131,7 +132,7 @@ class Import(DatabaseCommand):
             results.remove("existed")
         print(", ".join(f"{self._counts[name]} {name}" for name in results))
 
-    def _status(self, listing: records.Listing) -> int:
+    def _status(self, listing: Listing) -> int:
         """Return the exit status of an import that has reached the end."""
         problem = None
         if not any(self._counts.values()):

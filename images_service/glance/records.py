@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images as Glance writes them.
 
-``Listing`` reads what ``GET /v2/images`` of Glance answers, in one document or
-several, a JSON array of images, or one image or answer a line; ``new_image``
-turns an image of a file into what the store adds, ``mirrored`` one of the API.
-In a file an image may have more members than in the API, where these are
-properties that any tenant can set.
+``new_image`` turns an image of a file into what the store adds, ``mirrored``
+one of the API.  In a file an image may have more members than in the API, where
+these are properties that any tenant can set.
 """
 
 import collections
@@ -14,19 +12,15 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 import contextlib
 import datetime
-import io
-import itertools
 import json
 import re
 from typing import Any
-from typing import IO
 import uuid
 
 from oslo_utils import timeutils
 
 from images_service import exception
 from images_service import model
-from images_service.jsonstream import JSONStream
 
 _EPOCH = datetime.datetime(1970, 1, 1)
 # Maximum size of an image's properties as JSON: MariaDB takes 16 MiB, in which
@@ -34,8 +28,6 @@ _EPOCH = datetime.datetime(1970, 1, 1)
 _DOCUMENT_BYTES = 4 * 2**20
 # Maximum length of a value in Glance's tables.
 _VALUE_BYTES = 65535
-# Maximum length of a first line that is read at once.
-_LINE = 2**22
 # The columns that "openstack image list -f json" always prints.
 _COLUMNS = frozenset({"ID", "Name", "Status"})
 # Text that every database can hold: no U+0000 and no lone surrogate.
@@ -48,97 +40,6 @@ class Refused(Exception):
 
 class NotImages(Exception):
     """The text holds no images; the message says what it holds."""
-
-
-class Listing:
-    """The images of a text.
-
-    Lines that are complete JSON texts are read one at a time, other texts
-    image by image, so that a text of any size needs little memory.  An error
-    of JSON is yielded as a ``Refused``; it ends the text, unless each line is
-    a text of its own.
-
-    :param stream: the text.
-    :ivar next_page: the ``next`` link of the last of Glance's answers, None
-        where it has none.
-    """
-
-    def __init__(self, stream: IO[str]) -> None:
-        self._stream = stream
-        self.next_page: str | None = None
-
-    def __iter__(self) -> Iterator[Any]:
-        """Yield the value of each image."""
-        first, start = "\n", 0
-        while first.isspace():
-            first = self._stream.readline(_LINE)
-            start += 1
-        if not _is_complete(first):
-            text = JSONStream(self._stream, first, start)
-            yield from _refusing(self._in_documents(text))
-            return
-        lines = itertools.chain([first], self._stream)
-        for number, line in enumerate(lines, start):
-            text = JSONStream(io.StringIO(), line, number)
-            yield from _refusing(self._in_line(text))
-
-    def _in_line(self, text: JSONStream) -> Iterator[Any]:
-        while text.peek():
-            yield from self._in_value(text.value())
-
-    def _in_documents(self, text: JSONStream) -> Iterator[Any]:
-        while character := text.peek():
-            if character == "[":
-                for item in text.elements():
-                    yield from self._in_value(item)
-            elif character == "{":
-                yield from self._in_object(text)
-            else:
-                yield text.value()
-
-    def _in_object(self, text: JSONStream) -> Iterator[Any]:
-        """Yield the images of an answer, before its end is read."""
-        members: dict[str, Any] = {}
-        is_answer = False
-        for name in text.names():
-            if name == "images" and text.peek() == "[":
-                is_answer = True
-                yield from text.elements()
-            else:
-                members[name] = text.value()
-        if is_answer:
-            self.next_page = members.get("next")
-        else:
-            yield members
-
-    def _in_value(self, value: Any) -> Iterator[Any]:
-        """Yield the images of an answer, an array of either, or an image."""
-        if isinstance(value, list):
-            for item in value:
-                yield from self._in_value(item)
-        elif isinstance(value, dict) and isinstance(value.get("images"), list):
-            self.next_page = value.get("next")
-            yield from value["images"]
-        else:
-            yield value
-
-
-def _is_complete(line: str) -> bool:
-    """Tell whether a line is a JSON text of its own."""
-    try:
-        json.loads(line)
-    except RecursionError:
-        return True
-    except ValueError:
-        return False
-    return True
-
-
-def _refusing(images: Iterator[Any]) -> Iterator[Any]:
-    try:
-        yield from images
-    except ValueError as error:
-        yield Refused(f"not JSON: {error}")
 
 
 # Attributes that become columns, and their defaults.

@@ -5,12 +5,13 @@ import json
 
 from images_service import model
 from images_service.glance import records
+from images_service.glance.listing import Listing
 from images_service.tests import base
 
 
 class TestRead(base.TestCase):
     def read(self, text):
-        return list(records.Listing(io.StringIO(text)))
+        return list(Listing(io.StringIO(text)))
 
     def test_an_answer_of_glance(self):
         self.assertEqual([1, 2], self.read('{"images": [1, 2]}'))
@@ -78,7 +79,7 @@ class TestRead(base.TestCase):
         image = {"a": "x" * 1000}
         for start in ("[\n", '{"images": [\n', '{"first": 1, "images": [\n'):
             stream = Endless(start)
-            found = iter(records.Listing(stream))
+            found = iter(Listing(stream))
             for number in range(1, 2000):
                 self.assertEqual(image, next(found))
                 self.assertLess(stream.given, number * 1020 + 2**18)
@@ -98,7 +99,7 @@ class TestRead(base.TestCase):
             array = json.dumps(pages, indent=1)
             for text in (lines, documents, array):
                 with self.subTest(text=text):
-                    listing = records.Listing(io.StringIO(text))
+                    listing = Listing(io.StringIO(text))
                     self.assertEqual(len(pages), len(list(listing)))
                     self.assertEqual(expected, listing.next_page)
 
@@ -112,7 +113,7 @@ class TestRead(base.TestCase):
             def __next__(self):
                 return next(lines)
 
-        found = iter(records.Listing(Lines()))
+        found = iter(Listing(Lines()))
         self.assertEqual({"a": 1}, next(found))
         self.assertEqual('{"b": 2}\n', next(lines))
 
