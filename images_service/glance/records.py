@@ -2,8 +2,8 @@
 """Images as Glance writes them.
 
 ``new_image`` turns an image of a file into what the store adds, ``mirrored``
-one of the API.  In a file an image may have more members than in the API, where
-these are properties that any tenant can set.
+one of the API.  In a file an image may have more members than in the API,
+where these are properties that any tenant can set.
 """
 
 import collections
