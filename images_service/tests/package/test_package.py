@@ -24,6 +24,7 @@ TOKEN = {"X-Auth-Token": base.TOKENS["member"]}
 PROGRAMS = {
     "images-service-api": ("--help", "--version"),
     "images-service-manage": ("--help", "--version", "complete", "openapi"),
+    "images-service-mirror": ("--help", "--version"),
     "images-service-status": ("--help",),
 }
 
