@@ -2,11 +2,9 @@
 """images-service-api: serves the API."""
 
 import argparse
-from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
-from importlib import metadata
 import os
 import shutil
 import socket
@@ -17,6 +15,7 @@ from oslo_config import cfg
 from oslo_log import log
 
 from images_service import config
+from images_service.cmd import arguments
 from images_service.files import FileError
 
 LOG = log.getLogger(__name__)
@@ -26,28 +25,16 @@ _GIVEN_SOCKETS = frozenset({"GUNICORN_FD", "LISTEN_FDS"})
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="images-service-api", description="Serve the image API."
-    )
-    parser.add_argument(
-        "--version",
-        action="version",
-        version=metadata.version("images-service"),
-    )
-    parser.add_argument(
-        "--config-file",
-        action="append",
-        metavar="PATH",
-        help="configuration file, instead of the usual ones; may be "
-        "repeated, later ones win",
+    parser = arguments.server_parser(
+        "images-service-api", "Serve the image API."
     )
     parser.add_argument(
         "--host",
         help="address to listen on (default: 127.0.0.1 with noauth2, "
         "else 0.0.0.0)",
     )
-    port, count = _number(65535), _number(1024)
-    parser.add_argument("--port", type=port, default=8774)
+    count = arguments.number_up_to(1024)
+    parser.add_argument("--port", type=arguments.port, default=8774)
     parser.add_argument(
         "--workers", type=count, default=2, help="processes (default: 2)"
     )
@@ -68,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--metrics-port",
-        type=port,
+        type=arguments.port,
         metavar="PORT",
         help="port of Prometheus' metrics, instead of [metrics] port; each "
         "service of a machine needs its own",
@@ -80,15 +67,6 @@ def _parser() -> argparse.ArgumentParser:
         "configuration and no authentication",
     )
     return parser
-
-
-def _number(most: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        if not 1 <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"not in 1..{most}: {text}")
-        return int(text)
-
-    return number
 
 
 def _serve(options: argparse.Namespace) -> None:

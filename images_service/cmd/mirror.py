@@ -3,7 +3,6 @@
 
 import argparse
 from collections.abc import Sequence
-from importlib import metadata
 import os
 import signal
 import sys
@@ -18,6 +17,7 @@ import tqdm
 from images_service import config
 from images_service import exception
 from images_service import startup
+from images_service.cmd import arguments
 from images_service.cmd.manage import DatabaseCommand
 
 if TYPE_CHECKING:
@@ -126,25 +126,12 @@ class Status(DatabaseCommand, lister.Lister):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="Keep the images in step with Glance, until SIGTERM.",
-    )
-    parser.add_argument(
-        "--version",
-        action="version",
-        version=metadata.version("images-service"),
-    )
-    parser.add_argument(
-        "--config-file",
-        action="append",
-        metavar="PATH",
-        help="configuration file, instead of the usual ones; may be "
-        "repeated, later ones win",
+    parser = arguments.server_parser(
+        PROGRAM, "Keep the images in step with Glance, until SIGTERM."
     )
     parser.add_argument(
         "--metrics-port",
-        type=int,
+        type=arguments.port,
         metavar="PORT",
         help="port of Prometheus' metrics, on [metrics] host",
     )
@@ -183,6 +170,4 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (cfg.Error, OSError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 1
-    sys.stdout.flush()
-    sys.stderr.flush()
     return 0
