@@ -93,14 +93,10 @@ def _glance(conf: cfg.ConfigOpts) -> str | None:
     from images_service.store.sql import engine
     from images_service.store.sql import mirror_runs
 
-    path = conf.glance.property_protection_file
-    if path:
-        try:
-            protections.Protections(path)
-        except (OSError, ValueError) as error:
-            raise startup.NotReady(
-                f"[glance] property_protection_file: {error}"
-            ) from error
+    try:
+        protections.load(conf)
+    except cfg.Error as error:
+        raise startup.NotReady(str(error)) from error
     try:
         client.Glance(conf).check_role()
     except client.NoRole as error:

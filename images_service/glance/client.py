@@ -65,22 +65,17 @@ class NotSent(exception.GlanceUnavailable):
     """Glance has not got the request."""
 
 
-def register(conf: cfg.ConfigOpts) -> None:
-    """Register keystoneauth's options in ``[glance]``."""
+def _auth_type(conf: cfg.ConfigOpts) -> str:
+    """Register keystoneauth's options in ``[glance]``; return ``auth_type``.
+
+    :raises oslo_config.cfg.Error: it is not set.
+    """
     loading.register_auth_conf_options(conf, _GROUP)
     loading.register_session_conf_options(conf, _GROUP)
     loading.register_adapter_conf_options(conf, _GROUP)
     conf.set_default("timeout", _TIMEOUT, _GROUP)
     conf.set_default("service_type", "image", _GROUP)
     conf.set_default("valid_interfaces", ["internal", "public"], _GROUP)
-
-
-def _auth_type(conf: cfg.ConfigOpts) -> str:
-    """Return how the service gets its own token.
-
-    :raises oslo_config.cfg.Error: it is not configured.
-    """
-    register(conf)
     found: str | None = conf.glance.auth_type
     if found is None:
         raise cfg.RequiredOptError("auth_type", cfg.OptGroup(_GROUP))
@@ -92,13 +87,13 @@ def option_names(conf: cfg.ConfigOpts) -> list[str]:
 
     :raises oslo_config.cfg.Error: ``auth_type`` is missing or unknown.
     """
-    register(conf)
+    plugin = _auth_type(conf)
     options = [
         *loading.get_auth_common_conf_options(),
         *loading.get_session_conf_options(),
         *loading.get_adapter_conf_options(),
+        *loading.get_auth_plugin_conf_options(plugin),
     ]
-    options += loading.get_auth_plugin_conf_options(_auth_type(conf))
     names = {opt.dest for opt in options}
     for opt in options:
         names |= {old.name for old in opt.deprecated_opts if old.name}

@@ -12,7 +12,8 @@ class Metrics:
     """What is counted, in a registry of its own."""
 
     def __init__(self) -> None:
-        # Whoever has no port for it needs no library.
+        # It decides when it is imported whether processes count together, as
+        # those of the API do.
         import prometheus_client as prometheus
 
         self.registry = prometheus.CollectorRegistry()
@@ -46,7 +47,6 @@ class Metrics:
             "Images that were notified of, and wait.",
             **own,
         )
-
         self._glance = prometheus.Histogram(
             "images_service_mirror_glance_seconds",
             "Time that Glance takes for an answer.",

@@ -13,6 +13,8 @@ import configparser
 import functools
 import re
 
+from oslo_config import cfg
+
 _EVERYBODY, _NOBODY = "@", "!"
 _NAMES = 4096
 
@@ -72,3 +74,19 @@ class Protections:
             for name, value in items.items()
             if self.may_read(name, words)
         }
+
+
+def load(conf: cfg.ConfigOpts) -> Protections | None:
+    """Return the configured rules, None where there are none.
+
+    :raises oslo_config.cfg.Error: their file can't be used.
+    """
+    path = conf.glance.property_protection_file
+    if not path:
+        return None
+    try:
+        return Protections(path)
+    except (OSError, ValueError) as error:
+        raise cfg.Error(
+            f"[glance] property_protection_file: {error}"
+        ) from error

@@ -75,15 +75,7 @@ class MirroredStore(SqlStore):
             "sweep": conf.mirror.sweep_interval,
         }
         self._misses = _Misses()
-        self._protections = None
-        path = conf.glance.property_protection_file
-        if path:
-            try:
-                self._protections = protections.Protections(path)
-            except (OSError, ValueError) as error:
-                raise cfg.Error(
-                    f"[glance] property_protection_file: {error}"
-                ) from error
+        self._protections = protections.load(conf)
 
     def warning(self) -> str | None:
         """Return why the mirror may be behind Glance, None where it is not."""
@@ -119,6 +111,8 @@ class MirroredStore(SqlStore):
         if self._hides(query, viewer):
             return model.Page([], False)
         page = super().page(query, viewer)
+        if self._protections is None:
+            return page
         images = [self._shown(image, viewer) for image in page.images]
         return model.Page(images, page.more)
 

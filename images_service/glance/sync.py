@@ -320,11 +320,11 @@ class Sync:
         shares = self._shares(pool, wanted)
         batch, left_out = [], {}
         for record in wanted:
-            share = shares.get(str(record["id"]), {})
-            if share is None:
+            # None for one that is not shared.
+            share = shares.get(str(record["id"]))
+            if share is None and record["id"] in shares:
                 continue
-            is_shared = record.get("visibility") == "shared"
-            new, count = self._mirrored(record, share if is_shared else None)
+            new, count = self._mirrored(record, share)
             batch.append(new)
             left_out[new.image.id] = count
         try:

@@ -111,8 +111,11 @@ def reconcile(
     :returns: what became of each image, by its id.
     :raises Changed: the store has changed one of them since.
     """
+    ids = {new.image.id for new in new_images}
     return database.primary.write(
-        lambda db: _reconcile(db, new_images, generations)
+        lambda db: _reconcile(
+            db, admin.stored(db.db, ids), new_images, generations
+        )
     )
 
 
@@ -130,7 +133,8 @@ def delete(
     """
 
     def act(db: cursor.Cursor) -> Outcome:
-        old = admin.stored(db.db, [image_id]).get(image_id)
+        stored = admin.stored(db.db, [image_id])
+        old = stored.get(image_id)
         if old is None or old.image.deleted_at is not None:
             return Outcome.SAME
         at = deleted_at or timeutils.utcnow()
@@ -138,7 +142,7 @@ def delete(
             status="deleted", updated_at=at, deleted_at=at
         )
         new = dataclasses.replace(old, image=image)
-        _reconcile(db, [new], {image_id: generation})
+        _reconcile(db, stored, [new], {image_id: generation})
         return Outcome.DELETED
 
     return database.primary.write(act)
@@ -146,13 +150,17 @@ def delete(
 
 def _reconcile(
     db: cursor.Cursor,
+    stored: Mapping[str, model.NewImage],
     new_images: Collection[model.NewImage],
     generations: Mapping[str, int],
 ) -> dict[str, Outcome]:
+    """Store images; see ``reconcile``.
+
+    :param stored: those of them that the store has, whose rows are locked.
+    """
     now = timeutils.utcnow()
     found: dict[str, Outcome] = {}
     changed: dict[str, model.NewImage] = {}
-    stored = admin.stored(db.db, {new.image.id for new in new_images})
     for new in new_images:
         image_id = new.image.id
         old = stored.get(image_id)

@@ -105,6 +105,12 @@ class MirrorTestCase(base.ManageTestCase, base.RequestTestCase):
         counts = self.sync.sweep(10, members=True, **options)
         return {name: count for name, count in counts.items() if count}
 
+    def wait(self, is_so, seconds=8):
+        deadline = time.monotonic() + seconds
+        while not is_so():
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.02)
+
     def stored(self):
         """Return the images of the store by id, with their metadata."""
         query = model.ListQuery(limit=100)
@@ -343,12 +349,6 @@ class TestMirror(MirrorTestCase):
         self.addCleanup(thread.join)
         self.addCleanup(made_mirror.stop)
         return made_mirror
-
-    def wait(self, is_so, seconds=10):
-        deadline = time.monotonic() + seconds
-        while not is_so():
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.02)
 
     def test_polls_find_changes_and_sweeps_deletions(self):
         self.glance.add(made(1), made(2))

@@ -303,12 +303,6 @@ class TestMirror(Faults):
         for thread in self.threads:
             thread.join(10)
 
-    def wait(self, is_so, seconds=8):
-        deadline = time.monotonic() + seconds
-        while not is_so():
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.02)
-
     def tell(self, event, number):
         payload = {"id": made(number)["id"]}
         endpoint = notifications.Endpoint(self.mirror.hints)

@@ -187,15 +187,18 @@ class TestTimeout(TestServing):
             time.sleep(0.05)
         return api.workers()
 
+    def wait_for_another(self, api, hung, deadline):
+        """Wait until another worker has replaced one."""
+        while hung in api.workers() or len(api.workers()) < 2:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.1)
+
     def test_one_that_hangs_is_replaced(self):
         api = self.start(more=("--timeout", "2"))
         before = self.workers(api)
         hung = before.pop()
         os.kill(int(hung), signal.SIGSTOP)
-        deadline = time.monotonic() + 20
-        while hung in api.workers() or len(api.workers()) < 2:
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.1)
+        self.wait_for_another(api, hung, time.monotonic() + 20)
         self.assertLess(before, api.workers())
         self.get(api.port, PATH, TOKEN)
 
@@ -210,9 +213,7 @@ class TestTimeout(TestServing):
             new = api.workers() - before
         (hung,) = new
         os.kill(int(hung), signal.SIGSTOP)
-        while hung in api.workers() or len(api.workers()) < 2:
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.1)
+        self.wait_for_another(api, hung, deadline)
 
     def test_busy_ones_are_left_alone(self):
         api = self.start(more=("--timeout", "3"))
