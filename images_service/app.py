@@ -33,15 +33,18 @@ if TYPE_CHECKING:
 
 
 def create(
-    conf: cfg.ConfigOpts | None = None, store: base.ImageStore | None = None
+    conf: cfg.ConfigOpts | None = None,
+    store: base.ImageStore | None = None,
+    name: str = "main",
 ) -> "WSGIApplication":
     """Return the service as a WSGI application.
 
     It starts while the database does not answer.
 
     :param conf: the configuration; None reads the usual files and sets up
-        logging.
+        logging. Another service that has this one in its process passes it.
     :param store: where images live; None opens ``[database]``.
+    :param name: of the pipeline in ``[api] paste_config``.
     :raises oslo_config.cfg.Error: the configuration is wrong, a library that
         it needs is missing, or the database lacks its tables.
     """
@@ -56,8 +59,17 @@ def create(
     policy = enforcer.Policy(conf, routes.list_rules())
     if store is None:
         store = _store(conf)
-    application: WSGIApplication = loadwsgi.ConfigLoader(path).get_app(
-        "main", {CONF: conf, STORE: store, POLICY: policy}
+    loader = loadwsgi.ConfigLoader(path)
+    try:
+        loader.find_config_section(loadwsgi.APP, name)
+    except LookupError as error:
+        # Beside another service's configuration is that service's file.
+        raise startup.NotReady(
+            f"{path} has no pipeline {name}. Set [api] paste_config to the "
+            "api-paste.ini of this service."
+        ) from error
+    application: WSGIApplication = loader.get_app(
+        name, {CONF: conf, STORE: store, POLICY: policy}
     )
     return application
 

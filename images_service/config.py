@@ -23,6 +23,8 @@ from oslo_middleware.healthcheck import opts as health_options
 from oslo_policy import opts as policy_options
 
 PROJECT = "images_service"
+# Names the configuration files where no command line does, as under uWSGI.
+_FILES = "OS_IMAGES_SERVICE_CONFIG_FILES"
 
 _API_OPTS = [
     cfg.StrOpt(
@@ -344,12 +346,17 @@ def new() -> cfg.ConfigOpts:
 def load(args: Sequence[str] = (), prog: str = PROJECT) -> cfg.ConfigOpts:
     """Read the configuration.
 
-    :param args: command line, without the program's name.  Without a
-        ``--config-file`` there, ``images_service.conf`` is looked for in
-        ``~/.images_service``, ``~``, ``/etc/images_service`` and ``/etc``.
+    :param args: command line, without the program's name.  Without one, the
+        files that ``OS_IMAGES_SERVICE_CONFIG_FILES`` names, separated by
+        semicolons, are read; without that, ``images_service.conf`` is looked
+        for in ``~/.images_service``, ``~``, ``/etc/images_service`` and
+        ``/etc``.
     :param prog: name of the program, for its usage message.
     :raises oslo_config.cfg.Error: an option is unknown or its value is wrong.
     """
+    files = os.environ.get(_FILES)
+    if files and not args:
+        args = file_arguments(files.split(";"))
     conf = new()
     conf(list(args), project=PROJECT, prog=prog)
     return conf
@@ -364,11 +371,16 @@ def find_file(conf: cfg.ConfigOpts, name: str) -> str | None:
     """Return the path of a file that belongs to the configuration.
 
     It is beside the configuration files or in one of the usual folders; else
-    the package's own is used, where pip or a checkout has it.
+    the package's own is used.
     """
+    return conf.find_file(name) or find_shipped_file(name)
+
+
+def find_shipped_file(name: str) -> str | None:
+    """Return the path of a file that pip or a checkout has installed."""
     checkout = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    shipped = (
+    paths = (
         os.path.join(folder, "etc", PROJECT, name)
         for folder in (sys.prefix, checkout)
     )
-    return conf.find_file(name) or next(filter(os.path.exists, shipped), None)
+    return next(filter(os.path.exists, paths), None)

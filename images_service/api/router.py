@@ -95,3 +95,13 @@ class Router:
             return self.match(path).methods is None
         except exception.NotFound:
             return False
+
+    def is_action(self, path: str) -> bool:
+        """Tell whether a path leads to an action, by whatever method."""
+        # Most paths of other services end here.
+        if "/images" not in path:
+            return False
+        try:
+            return self.match(path).methods is not None
+        except exception.NotFound:
+            return False

@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import sys
+from unittest import mock
 
 from oslo_config import cfg
 
@@ -113,3 +114,20 @@ class TestConfig(base.TestCase):
         for group, opts in config.list_opts():
             for opt in opts:
                 self.assertTrue(opt.help, f"{group}.{opt.name}")
+
+    def test_a_variable_names_the_files(self):
+        folder = self.make_folder()
+        paths = [f"{folder}/{name}.conf" for name in ("one", "two")]
+        for path, option in zip(
+            paths, ("max_limit = 7", "max_microversion = 2.40"), strict=True
+        ):
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(f"[api]\n{option}\n")
+        variable = {"OS_IMAGES_SERVICE_CONFIG_FILES": ";".join(paths)}
+        with mock.patch.dict(os.environ, variable):
+            conf = config.load()
+            named = config.load(["--config-file", paths[0]])
+        self.assertEqual(7, conf.api.max_limit)
+        self.assertEqual("2.40", conf.api.max_microversion)
+        # A command line comes first.
+        self.assertEqual("2.38", named.api.max_microversion)
