@@ -5,9 +5,15 @@ set -euo pipefail
 folder=$1
 shift
 stamp=$folder/requirements
-if [ ! -e "$stamp" ] || [ "$(cat "$stamp")" != "$*" ]; then
+wanted=$*
+if [[ " $wanted " == *" --editable "* ]]; then
+    # What setup.cfg says of entry points is read when it is installed.
+    cd "$(dirname "$0")/.."
+    wanted+=" $(cat setup.cfg requirements.txt | cksum)"
+fi
+if [ ! -e "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
     rm -rf "$folder"
     python3 -m venv "$folder"
     "$folder/bin/pip" install --quiet "$@"
-    echo "$*" >"$stamp"
+    echo "$wanted" >"$stamp"
 fi

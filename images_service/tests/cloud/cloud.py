@@ -39,6 +39,7 @@ TENANTS = ("amber", "birch", "cedar", "dune", "elm")
 USERS = {
     "images": ("service", ["admin", "service"]),
     "glance": ("service", ["service"]),
+    "nova": ("service", ["admin", "service"]),
     **{name: (name, ["member", "reader"]) for name in TENANTS},
     # Reads what is amber's.
     "reader": ("amber", ["reader"]),
@@ -168,6 +169,7 @@ class Client:
 class Cloud:
     """Keystone, two Glances, RabbitMQ, MariaDB and memcached.
 
+    :ivar environment: the virtual environment of its programs.
     :ivar glance: sends notifications.
     :ivar other: a Glance with images of its own and property protections.
     :ivar projects: the id of each project, by its name.
@@ -179,7 +181,7 @@ class Cloud:
 
     def __init__(self, folder, environment):
         self._folder = folder
-        self._environment = environment
+        self.environment = environment
         self._cleanups = contextlib.ExitStack()
         self.memcached = processes.Memcached(folder)
         self.port_mapper = cloud_processes.PortMapper(folder)
@@ -202,7 +204,7 @@ class Cloud:
                 part.result()
         common = (
             self._folder,
-            self._environment,
+            self.environment,
             self.database,
             self.keystone,
         )
@@ -229,6 +231,10 @@ class Cloud:
         for server in servers:
             server.wait()
 
+    def make_folder(self):
+        """Return a folder of its own for something that it starts."""
+        return tempfile.mkdtemp(dir=self._folder)
+
     def stop(self):
         self._cleanups.close()
 
@@ -245,7 +251,7 @@ class Cloud:
             raise AssertionError(f"{statuses}: {glance.last_words()}")
 
     def _start_identity(self):
-        self.keystone = processes.Keystone(self._folder, self._environment)
+        self.keystone = processes.Keystone(self._folder, self.environment)
         self.launch(self.keystone)
 
     def _start_database(self):
@@ -271,14 +277,27 @@ class Cloud:
             )
             for role in given:
                 self.grant(user_id, self.projects[project], role)
-        service = self._make("service", type="image", name="glance")
+        self.add_to_catalog("image", self.glance.url)
+
+    def add_to_catalog(self, kind, url):
+        """Make an endpoint of a service in Keystone's catalog."""
+        service = self._make("service", type=kind, name=kind)
         self._make(
             "endpoint",
             service_id=service,
             region_id=REGION,
             interface="public",
-            url=self.glance.url,
+            url=url,
         )
+
+    @functools.cached_property
+    def nova_databases(self):
+        """Nova's databases; only tests of Nova ask for them."""
+        made = cloud_processes.NovaDatabases(
+            self._folder, self.environment, self.database
+        )
+        made.create(self.rabbitmq.transport_url)
+        return made
 
     def _make(self, kind, **document):
         """Make something in Keystone and return its id."""
@@ -394,7 +413,7 @@ class CloudTestCase(base.TestCase):
         if cls.is_protected:
             glance["property_protection_file"] = cls.glance.protections
         cls.glance_options = glance
-        cls.cloud.database.create()
+        cls.store_server().create()
         cls.conf = cls.configure(cls.folder)
         cls.database = engine.Database(cls.conf)
         cls.addClassCleanup(cls.database.dispose)
@@ -460,8 +479,13 @@ class CloudTestCase(base.TestCase):
             for name in [name for name in options if options[name] is None]:
                 del options[name]
         return base.configuration(
-            folder, connection=cls.cloud.database.url(), **groups
+            folder, connection=cls.store_server().url(), **groups
         )
+
+    @classmethod
+    def store_server(cls):
+        """Return the MariaDB that has the store."""
+        return cls.cloud.database
 
     def setUp(self):
         super().setUp()

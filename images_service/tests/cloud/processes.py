@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Servers of a small cloud as processes of the tests, on loopback."""
 
+from concurrent import futures
 import glob
 import os
 import socket
@@ -17,7 +18,95 @@ _START_MIRROR = (
 )
 
 
-class Glance(processes.HTTPServer):
+def copy_tables(database, source, target):
+    """Make a database with the empty tables of another one."""
+    socket_path = f"--socket={database.folder}/socket"
+    dump = subprocess.run(
+        [
+            processes.find("mariadb-dump", "mysqldump"),
+            *("--no-defaults", socket_path, "-uroot"),
+            *("--no-data", source),
+        ],
+        check=True,
+        capture_output=True,
+    ).stdout
+    create_database(database, target)
+    subprocess.run(
+        [
+            processes.find("mariadb", "mysql"),
+            *("--no-defaults", socket_path, "-uroot", target),
+        ],
+        check=True,
+        input=dump,
+        capture_output=True,
+    )
+
+
+def create_database(database, name):
+    """Make an empty database as OpenStack's services have it."""
+    database.sql(f"CREATE DATABASE `{name}` CHARACTER SET utf8mb3")
+
+
+def connection(database, name):
+    """Return the URL of a database for OpenStack's services."""
+    return (
+        f"mysql+pymysql://root@127.0.0.1:{database.port}/{name}"
+        "?charset=utf8mb3"
+    )
+
+
+class _OfOpenStack(processes.HTTPServer):
+    """A server of OpenStack under uWSGI, with its files in its folder.
+
+    :param environment: a virtual environment that has it and uWSGI.
+    """
+
+    def __init__(self, folder, environment, name):
+        super().__init__(folder, name)
+        self._environment = environment
+        self._programs = os.path.join(environment, "bin")
+
+    def _write(self, name, text):
+        path = os.path.join(self.folder, name)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return path
+
+    def _write_uwsgi(self, module, variable, more=""):
+        """Write the configuration of uWSGI.
+
+        :param module: that has the application.
+        :param variable: of the environment, which names the folder.
+        :param more: lines.
+        """
+        self._write(
+            "uwsgi.ini",
+            f"""\
+[uwsgi]
+http-socket = 127.0.0.1:{self.port}
+module = {module}:application
+env = {variable}={self.folder}
+home = {self._environment}
+master = true
+processes = {self.worker_count}
+enable-threads = true
+lazy-apps = true
+need-app = true
+thunder-lock = true
+buffer-size = 65535
+add-header = Connection: close
+die-on-term = true
+disable-logging = true
+listen = 128
+{more}
+""",
+        )
+
+    def command(self):
+        return [f"{self._programs}/uwsgi", "--ini", f"{self.folder}/uwsgi.ini"]
+
+
+class Glance(_OfOpenStack):
     """A Glance under uWSGI, with files as its store.
 
     :param environment: a virtual environment that has glance and uWSGI.
@@ -42,8 +131,7 @@ class Glance(processes.HTTPServer):
         protections=None,
         name="glance",
     ):
-        super().__init__(folder, name)
-        self._programs = os.path.join(environment, "bin")
+        super().__init__(folder, environment, name)
         self._database = database
         self.schema = name
         self.protections = None
@@ -62,7 +150,7 @@ enabled_backends = file:file
 worker_self_reference_url = {self.url}
 {default}
 [database]
-connection = {self._connection}
+connection = {connection(database, name)}
 [glance_store]
 default_backend = file
 [file]
@@ -90,44 +178,11 @@ driver = {driver}
 retry = 0
 """,
         )
-        self._write(
-            "uwsgi.ini",
-            f"""\
-[uwsgi]
-http-socket = 127.0.0.1:{self.port}
-module = glance.wsgi.api:application
-env = OS_GLANCE_CONFIG_DIR={self.folder}
-home = {environment}
-master = true
-processes = {self.worker_count}
-enable-threads = true
-lazy-apps = true
-need-app = true
-thunder-lock = true
-buffer-size = 65535
-add-header = Connection: close
-die-on-term = true
-disable-logging = true
-listen = 128
-""",
-        )
-
-    @property
-    def _connection(self):
-        return (
-            f"mysql+pymysql://root@127.0.0.1:{self._database.port}"
-            f"/{self.schema}?charset=utf8mb3"
-        )
-
-    def _write(self, name, text):
-        path = os.path.join(self.folder, name)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
-        return path
+        self._write_uwsgi("glance.wsgi.api", "OS_GLANCE_CONFIG_DIR")
 
     def create_tables(self):
         """Make its database."""
-        self._create_database()
+        create_database(self._database, self.schema)
         subprocess.run(
             [
                 f"{self._programs}/glance-manage",
@@ -145,31 +200,7 @@ listen = 128
 
     def copy_tables(self, other):
         """Make its database with the empty tables of another Glance."""
-        self._create_database()
-        socket_path = f"--socket={self._database.folder}/socket"
-        dump = subprocess.run(
-            [
-                processes.find("mariadb-dump", "mysqldump"),
-                *("--no-defaults", socket_path, "-uroot"),
-                *("--no-data", other.schema),
-            ],
-            check=True,
-            capture_output=True,
-        ).stdout
-        subprocess.run(
-            [
-                processes.find("mariadb", "mysql"),
-                *("--no-defaults", socket_path, "-uroot", self.schema),
-            ],
-            check=True,
-            input=dump,
-            capture_output=True,
-        )
-
-    def _create_database(self):
-        self._database.sql(
-            f"CREATE DATABASE `{self.schema}` CHARACTER SET utf8mb3"
-        )
+        copy_tables(self._database, other.schema, self.schema)
 
     def connect(self):
         """Return a connection of a driver to its database."""
@@ -217,8 +248,147 @@ listen = 128
             ticks += int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")
 
-    def command(self):
-        return [f"{self._programs}/uwsgi", "--ini", f"{self.folder}/uwsgi.ini"]
+
+class NovaDatabases:
+    """Nova's databases in a MariaDB, which its processes share."""
+
+    # What servers of no cell are in, and those of the only cell.
+    CELLS = {"nova_cell0": "none:///", "nova": "{transport_url}"}
+    FLAVORS = {"small": (512, 1, 1), "large": (4096, 2, 20)}
+
+    def __init__(self, folder, environment, database):
+        self._programs = os.path.join(environment, "bin")
+        self.database = database
+        self._path = os.path.join(folder, "nova-databases.conf")
+        with open(self._path, "w", encoding="utf-8") as file:
+            file.write(self.options())
+
+    def options(self):
+        """Return the part of nova.conf that names them."""
+        return (
+            f"[api_database]\n"
+            f"connection = {connection(self.database, 'nova_api')}\n"
+            f"[database]\n"
+            f"connection = {connection(self.database, 'nova')}\n"
+        )
+
+    def create(self, transport_url="fake:///"):
+        """Make them, with one cell and a few flavors.
+
+        :param transport_url: of the message broker of the cell.
+        """
+        for name in ("nova_api", "nova"):
+            create_database(self.database, name)
+        # Each one takes seconds, in which it does little but import Nova.
+        with futures.ThreadPoolExecutor(2) as pool:
+            parts = [
+                pool.submit(self._manage, "api_db", "sync"),
+                pool.submit(self._manage, "db", "sync", "--local_cell"),
+            ]
+            for part in parts:
+                part.result()
+        copy_tables(self.database, "nova", "nova_cell0")
+        for number, (name, url) in enumerate(self.CELLS.items()):
+            self._insert(
+                "cell_mappings",
+                uuid=f"00000000-0000-0000-0000-{number:012d}",
+                name=f"cell{number}",
+                transport_url=url.format(transport_url=transport_url),
+                database_connection=connection(self.database, name),
+                disabled=0,
+            )
+        for name, (memory, processors, disk) in self.FLAVORS.items():
+            self._insert(
+                "flavors",
+                name=name,
+                flavorid=name,
+                memory_mb=memory,
+                vcpus=processors,
+                root_gb=disk,
+                ephemeral_gb=0,
+                swap=0,
+                rxtx_factor=1,
+                disabled=0,
+                is_public=1,
+            )
+
+    def _manage(self, *args):
+        subprocess.run(
+            [
+                f"{self._programs}/nova-manage",
+                *("--config-file", self._path, *args),
+            ],
+            check=True,
+            capture_output=True,
+        )
+
+    def _insert(self, table, **values):
+        self.database.sql(
+            f"INSERT INTO nova_api.{table} ({', '.join(values)}) "
+            f"VALUES ({', '.join(map(repr, values.values()))})"
+        )
+
+
+class Nova(_OfOpenStack):
+    """Nova's API under uWSGI.
+
+    :param databases: its ``NovaDatabases``, made.
+    :param authtoken: the options of [keystone_authtoken].
+    :param edit: takes the text of Nova's own api-paste.ini and returns what
+        is used in its place.
+    :param threads: of each worker.
+    :param environ: variables of its environment.
+    :param options: more options of nova.conf by group.
+    :param more: lines of uWSGI's configuration.
+    """
+
+    def __init__(
+        self,
+        folder,
+        environment,
+        databases,
+        authtoken,
+        *,
+        edit=None,
+        workers=1,
+        threads=1,
+        environ=None,
+        options=None,
+        more="",
+        name="nova",
+    ):
+        super().__init__(folder, environment, name)
+        self.worker_count = workers
+        self.environ = environ or {}
+        paste = f"{environment}/etc/nova/api-paste.ini"
+        with open(paste, encoding="utf-8") as file:
+            text = file.read()
+        self._write("api-paste.ini", edit(text) if edit else text)
+        groups = {
+            "DEFAULT": {
+                "transport_url": "fake:///",
+                "host": "here",
+                "state_path": self.folder,
+            },
+            "keystone_authtoken": authtoken,
+            "oslo_messaging_notifications": {"driver": "noop"},
+        }
+        for group, values in (options or {}).items():
+            groups[group] = {**groups.get(group, {}), **values}
+        text = databases.options()
+        for group, values in groups.items():
+            text += f"[{group}]\n"
+            text += "".join(f"{key} = {values[key]}\n" for key in values)
+        self._write("nova.conf", text)
+        if threads > 1:
+            more += f"\nthreads = {threads}"
+        self._write_uwsgi(
+            "nova.wsgi.osapi_compute", "OS_NOVA_CONFIG_DIR", more
+        )
+
+    @property
+    def paste(self):
+        return os.path.join(self.folder, "api-paste.ini")
 
 
 class _TakesConnections(processes.Process):
