@@ -4,12 +4,14 @@
 import argparse
 
 import api
+import cloud
 import memory
 import policy
 import writers
 
 BENCHMARKS = {
     "api": api,
+    "cloud": cloud,
     "memory": memory,
     "policy": policy,
     "writers": writers,

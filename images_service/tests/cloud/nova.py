@@ -68,8 +68,11 @@ class NovaTestCase(cloud.CloudTestCase):
         cls.novas.update(made)
 
     @classmethod
-    def make_nova(cls, kind):
-        """Make a Nova on Keystone, with this service's file in its HOME."""
+    def make_nova(cls, kind, **more):
+        """Make a Nova on Keystone, with this service's file in its HOME.
+
+        :param more: arguments of ``processes.Nova``.
+        """
         home = cls.cloud.make_folder()
         cls.configure(home, oslo_policy={"policy_file": "policy.yaml"})
         keystone = cls.cloud.keystone.auth_url
@@ -91,7 +94,7 @@ class NovaTestCase(cloud.CloudTestCase):
             },
             threads=4,
             environ={"HOME": home},
-            **KINDS[kind],
+            **{**KINDS[kind], **more},
         )
 
     def at_nova(self, kind, user):

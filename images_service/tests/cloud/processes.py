@@ -7,6 +7,8 @@ import os
 import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 
 import pymysql
 
@@ -490,9 +492,26 @@ class Mirror(processes.Process):
     def __init__(self, folder, path, name="mirror"):
         super().__init__(folder, name)
         self._path = path
+        self._metrics_port = processes.free_port()
 
     def command(self):
         return [
             *(sys.executable, "-c", _START_MIRROR),
             *("--config-file", self._path),
+            *("--metrics-port", str(self._metrics_port)),
         ]
+
+    def metric(self, sample):
+        """Return the value of a sample as it is shown; 0 if it is not yet."""
+        url = f"http://127.0.0.1:{self._metrics_port}/metrics"
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                lines = answer.read().decode().splitlines()
+        except urllib.error.URLError:
+            # It is starting.
+            return 0.0
+        for line in lines:
+            name, _, value = line.rpartition(" ")
+            if name == sample:
+                return float(value)
+        return 0.0

@@ -5,6 +5,8 @@ import os
 import resource
 import time
 
+import requests
+
 from images_service.tests.cloud import cloud
 from images_service.tests.cloud import seed
 
@@ -88,6 +90,11 @@ class TestSync(SyncTestCase):
 class TestGuards(SyncTestCase):
     """Whatever Glance seems to have lost, its images stay here."""
 
+    nodes = 1
+    workers = 1
+    options = {"healthcheck": {"detailed": "True"}}
+    REASONS = ("The last poll failed", "The last sweep failed")
+
     def setUp(self):
         super().setUp()
         self.count = self.seed(150)
@@ -106,14 +113,36 @@ class TestGuards(SyncTestCase):
         mirror = self.start_mirror(
             mirror={"poll_interval": 1, "sweep_interval": 2}, **changes
         )
+        failed = (
+            'images_service_mirror_runs_total{kind="sweep",result="failed"}'
+        )
         # It sweeps at its start, and some times more.
-        time.sleep(6)
+        self.assertTrue(
+            self.wait_for(lambda: mirror.metric(failed) >= 3, 30),
+            mirror.last_words(),
+        )
         self.assertIsNone(mirror.process.poll(), mirror.last_words())
         self.assertEqual(self.before, self.generations())
+        # The check's answer is some seconds old.
+        self.assertTrue(
+            self.wait_for(lambda: self.reason() in self.REASONS, 10),
+            self.reason(),
+        )
         mirror.stop()
         self.assertEqual(0, mirror.process.returncode, mirror.last_words())
         with open(mirror.log, encoding="utf-8") as log:
-            self.assertRegex(log.read(), "ERROR|CRITICAL|WARNING")
+            self.assertRegex(log.read(), "ERROR|CRITICAL")
+
+    def reason(self):
+        """Return what the health check says of the mirror."""
+        response = requests.get(
+            f"{self.apis[0].url}/healthcheck",
+            headers={"Accept": "application/json"},
+            timeout=10,
+        )
+        # A mirror that is behind makes no node unhealthy.
+        self.assertEqual(200, response.status_code, response.text)
+        return response.json()["reasons"][-1]["details"].partition(":")[0]
 
     def test_a_service_user_without_its_roles(self):
         demoted = {"glance": {"username": "demoted"}}

@@ -1,0 +1,391 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a request costs in a cloud, beside Nova's own answer to it.
+
+Starts Keystone, Glance and Nova from their packages, on MariaDB and memcached;
+this service inside Nova, and beside it with and without the mirror. All have
+the same 1,000 images of five properties, two workers, tokens in memcached, and
+log each request. They take turns, case by case and round by round; wrk sends
+the requests. CPU is that of all processes, in milliseconds for a request, as
+the operating system counts it. It needs wrk, and CLOUD_ENVIRONMENT: a folder
+that tox -e functional-cloud-environments makes.
+"""
+
+import argparse
+import contextlib
+import datetime
+import os
+import statistics
+import subprocess
+import tempfile
+from unittest import mock
+import uuid
+
+import deployment
+
+from images_service.store.sql import engine
+from images_service.store.sql.migrations import run as migrations
+from images_service.tests import backends
+from images_service.tests.cloud import cloud
+from images_service.tests.cloud import nova
+from images_service.tests.servers import processes
+
+IMAGES = 1000
+USER = "amber"
+KEY = "os_version"
+_PROPERTIES = {
+    "os_distro": "ubuntu",
+    "architecture": "x86_64",
+    "hw_disk_bus": "virtio",
+    "hw_vif_model": "virtio",
+    KEY: "24.04",
+}
+# Ends after so many answers, for wrk itself ends after a time only.
+_SCRIPT = """
+local paths, token, method = {%(paths)s}, "%(token)s", "%(method)s"
+local sent, answered, failed = 0, 0, 0
+function request()
+  sent = sent + 1
+  local body = nil
+  if method == "PUT" then
+    body = '{"meta": {"%(key)s": "' .. %(salt)d + sent .. '"}}'
+  end
+  return wrk.format(method, paths[sent %% #paths + 1], {
+    ["X-Auth-Token"] = token, ["Content-Type"] = "application/json"}, body)
+end
+function response(status)
+  answered = answered + 1
+  if status ~= 200 then failed = failed + 1 end
+  if answered == %(count)d then
+    print(failed)
+    io.flush()
+    os.exit(0)
+  end
+end
+"""
+
+
+class Case:
+    """Requests of one kind.
+
+    :param paths: below the endpoint, which take turns.
+    :param count: how many are sent in a round.
+    :param at_nova: how many where Nova answers them.
+    :param is_novas: whether this service has no answer.
+    """
+
+    def __init__(
+        self, name, paths, count, at_nova, method="GET", *, is_novas=False
+    ):
+        self.name = name
+        self.paths = paths
+        self.count, self.at_nova = count, at_nova
+        self.method = method
+        self.is_novas = is_novas
+
+
+def cases(ids):
+    """Return the cases, for the ids of images."""
+    shown = [f"/v2.1/images/{image_id}" for image_id in ids[:100]]
+    detail = "/v2.1/images/detail?limit="
+    return [
+        Case("show", shown, 2000, 200),
+        Case("detail, 20 images", [f"{detail}20"], 1000, 60),
+        Case("detail, 100", [f"{detail}100"], 600, 30),
+        Case("detail, 1,000", [f"{detail}1000"], 100, 4),
+        Case("index, 1,000", ["/v2.1/images?limit=1000"], 200, 4),
+        Case(
+            "metadata GET", [f"{path}/metadata" for path in shown], 2000, 200
+        ),
+        Case(
+            "metadata PUT of a key",
+            [f"{path}/metadata/{KEY}" for path in shown],
+            200,
+            60,
+            "PUT",
+        ),
+        Case("version document", ["/"], 2000, 300),
+        Case("flavors", ["/v2.1/flavors"], 300, 300, is_novas=True),
+    ]
+
+
+class Side:
+    """A server, and the processes that work for it.
+
+    :param others: names of processes' command lines beside those of the
+        cloud.
+    """
+
+    def __init__(self, name, server, others=()):
+        self.name = name
+        self.server = server
+        self._others = others
+        self.own: list[float] = []
+        self.all: list[float] = []
+
+    def measure(self, case, count, connections, token, salt, keep):
+        shared = cloud.running()
+        parts = [
+            shared.keystone,
+            shared.glance,
+            shared.memcached,
+            shared.database,
+        ]
+        roots = [part.process.pid for part in parts]
+        before = self._seconds(roots)
+        failed = wrk(self.server.port, case, count, connections, token, salt)
+        own, others = (
+            (after - then) / count * 1e3
+            for after, then in zip(self._seconds(roots), before, strict=True)
+        )
+        if failed:
+            raise SystemExit(
+                f"{self.name}, {case.name}: {failed} failed\n"
+                + self.server.last_words()
+            )
+        if keep:
+            self.own.append(own)
+            self.all.append(own + others)
+
+    def _seconds(self, roots):
+        own = sum(map(seconds, tree(self.server.process.pid)))
+        pids = {pid for root in roots for pid in tree(root)}
+        for name in self._others:
+            pids |= set(processes_of(name))
+        return own, sum(map(seconds, pids))
+
+
+def wrk(port, case, count, connections, token, salt):
+    """Send requests; return how many of the answers are not 200."""
+    script = _SCRIPT % {
+        "paths": ", ".join(f'"{path}"' for path in case.paths),
+        "token": token,
+        "method": case.method,
+        "key": KEY,
+        "salt": salt,
+        "count": count,
+    }
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
+        file.write(script)
+        file.flush()
+        done = subprocess.run(
+            [
+                *("wrk", "-t1", f"-c{connections}", "-d600s"),
+                *("--timeout", "60s", "-s", file.name),
+                f"http://127.0.0.1:{port}",
+            ],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=700,
+        )
+    return int(done.stdout.splitlines()[-1])
+
+
+def tree(pid):
+    """Return a process and those below it."""
+    found = [pid]
+    for each in found:
+        found += processes.children(each)
+    return found
+
+
+def seconds(pid):
+    """Return the seconds of CPU of a process, and of children that ended."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return 0.0
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def processes_of(name):
+    """Return the processes whose command line has a name."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with (
+            contextlib.suppress(OSError),
+            open(f"/proc/{pid}/cmdline", "rb") as file,
+        ):
+            if name.encode() in file.read():
+                found.append(int(pid))
+    return found
+
+
+def fill(glance, project_id):
+    """Write public images into Glance's database; return their ids."""
+    start = datetime.datetime(2026, 1, 1)
+    images, properties = [], []
+    for number in range(IMAGES):
+        at = {
+            "created_at": start + datetime.timedelta(seconds=number),
+            "updated_at": start + datetime.timedelta(seconds=number),
+        }
+        image_id = str(uuid.uuid5(uuid.NAMESPACE_URL, str(number)))
+        images.append(
+            {
+                "id": image_id,
+                "name": f"image {number}",
+                "size": number * 1000,
+                "status": "active",
+                "disk_format": "qcow2",
+                "container_format": "bare",
+                "owner": project_id,
+                "visibility": "public",
+                "min_ram": 512,
+                "min_disk": 10,
+                "protected": 0,
+                "os_hidden": 0,
+                "deleted": 0,
+                **at,
+            }
+        )
+        properties += [
+            {
+                "image_id": image_id,
+                "name": name,
+                "value": value,
+                "deleted": 0,
+                **at,
+            }
+            for name, value in _PROPERTIES.items()
+        ]
+    glance.insert("images", images)
+    glance.insert("image_properties", properties)
+    return [image["id"] for image in images]
+
+
+class Stand(nova.NovaTestCase):
+    """The cloud and the configurations, as the tests have them.
+
+    :cvar elsewhere: URL of the database that has the store, where it is not
+        the cloud's.
+    """
+
+    nodes = 0
+    kinds = ()
+    elsewhere: str | None = None
+
+    @classmethod
+    def configure(cls, folder, **changes):
+        # That of the tests is theirs to edit.
+        changes.pop("oslo_policy", None)
+        return super().configure(folder, **changes)
+
+    @classmethod
+    def store_server(cls):
+        if cls.elsewhere is None:
+            return cls.cloud.database
+        return mock.Mock(**{"url.return_value": cls.elsewhere})
+
+
+def start(options, stack):
+    """Start all; return the sides, and the ids of images."""
+    Stand.setUpClass()
+    stack.callback(Stand.doClassCleanups)
+    stand = Stand()
+    stack.callback(stand.doCleanups)
+    running = Stand.cloud
+    running.glance.wipe()
+    ids = fill(running.glance, running.projects[USER])
+    postgresql = stack.enter_context(backends.database("postgresql"))
+    postgresql = f"postgresql+psycopg:{postgresql.partition(':')[2]}"
+    sides = [
+        Side(name, Stand.make_nova(kind, workers=2))
+        for name, kind in (
+            ("Nova", "plain"),
+            ("in front", "front"),
+            ("behind", "behind"),
+        )
+    ]
+    for name, connection, mode in (
+        ("beside", None, "mirror"),
+        ("no mirror", None, "none"),
+        ("PostgreSQL", postgresql, "mirror"),
+    ):
+        Stand.elsewhere = connection
+        server = processes.Api(
+            running.make_folder(), workers=2, threads=options.threads
+        )
+        conf = Stand.configure(
+            server.folder,
+            glance={"mode": mode},
+            oslo_middleware={"enable_proxy_headers_parsing": "True"},
+        )
+        others = []
+        if connection:
+            others.append(connection.rpartition("/")[2].partition("?")[0])
+            database = engine.Database(conf)
+            migrations.sync(database)
+            database.dispose()
+        stand.sync()
+        sides.append(Side(name, server, others))
+    running.launch(*(side.server for side in sides))
+    return sides, ids
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=8)
+    parser.add_argument("--connections", type=int, default=4)
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="of the usual requests"
+    )
+    parser.add_argument("--only", help="cases whose name holds this")
+
+
+def run(options: argparse.Namespace) -> None:
+    with contextlib.ExitStack() as stack:
+        sides, ids = start(options, stack)
+        token = Stand.cloud.session(USER).get_token()
+        names = [side.name for side in sides]
+        widths = [22, *(max(len(name), 21) for name in names)]
+        rule = "  ".join("=" * width for width in widths)
+        print(rule)
+        print_row(widths, "request", *names)
+        print(rule)
+        for case in cases(ids):
+            if not options.only or options.only in case.name:
+                measure(case, sides, token, options, widths)
+        print(rule)
+        for side in sides:
+            largest = deployment.memory_of(side.server)
+            print(f"{side.name}: {largest:.0f} MB in a worker")
+
+
+def measure(case, sides, token, options, widths):
+    """Measure a case on all sides, and print its row."""
+    if case.is_novas:
+        sides = sides[:3]
+    for side in sides:
+        side.own, side.all = [], []
+    for number in range(options.rounds + 1):
+        for place, side in enumerate(sides):
+            count = case.at_nova if side.name == "Nova" else case.count
+            count = max(int(count * options.share), 4)
+            # Those that are under way at the end are not counted.
+            connections = options.connections if count >= 100 else 1
+            # The first round only warms up.
+            side.measure(
+                case,
+                count if number else max(count // 4, 4),
+                connections,
+                token,
+                (number * len(sides) + place) * 10000,
+                keep=number,
+            )
+    cells = []
+    first = statistics.median(sides[0].all)
+    for side in sides:
+        own, all_ = map(statistics.median, (side.own, side.all))
+        cells.append(f"{own:.2f}, {all_:.2f} ({_ratio(first / all_)})")
+    print_row(widths[: len(cells) + 1], case.name, *cells)
+
+
+def _ratio(number):
+    return f"{number:.2f}" if number < 10 else f"{number:.0f}"
+
+
+def print_row(widths, *cells):
+    row = "  ".join(c.ljust(w) for c, w in zip(cells, widths, strict=True))
+    print(row.rstrip(), flush=True)
