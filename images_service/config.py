@@ -23,8 +23,6 @@ from oslo_middleware.healthcheck import opts as health_options
 from oslo_policy import opts as policy_options
 
 PROJECT = "images_service"
-# Names the configuration files where no command line does, as under uWSGI.
-_FILES = "OS_IMAGES_SERVICE_CONFIG_FILES"
 
 _API_OPTS = [
     cfg.StrOpt(
@@ -346,20 +344,31 @@ def new() -> cfg.ConfigOpts:
 def load(args: Sequence[str] = (), prog: str = PROJECT) -> cfg.ConfigOpts:
     """Read the configuration.
 
-    :param args: command line, without the program's name.  Without one, the
-        files that ``OS_IMAGES_SERVICE_CONFIG_FILES`` names, separated by
-        semicolons, are read; without that, ``images_service.conf`` is looked
-        for in ``~/.images_service``, ``~``, ``/etc/images_service`` and
-        ``/etc``.
+    :param args: command line, without the program's name.  Without a
+        ``--config-file`` there, the files that
+        ``OS_IMAGES_SERVICE_CONFIG_FILES`` names, separated by semicolons, are
+        read; without that, ``images_service.conf`` is looked for in
+        ``~/.images_service``, ``~``, ``/etc/images_service`` and ``/etc``.
     :param prog: name of the program, for its usage message.
     :raises oslo_config.cfg.Error: an option is unknown or its value is wrong.
     """
-    files = os.environ.get(_FILES)
-    if files and not args:
-        args = file_arguments(files.split(";"))
     conf = new()
-    conf(list(args), project=PROJECT, prog=prog)
+    conf(
+        list(args),
+        project=PROJECT,
+        prog=prog,
+        default_config_files=default_files(),
+    )
     return conf
+
+
+def default_files() -> list[str] | None:
+    """Return the files that are read where a command line names none.
+
+    None stands for the usual ones.
+    """
+    named = os.environ.get("OS_IMAGES_SERVICE_CONFIG_FILES")
+    return named.split(";") if named else None
 
 
 def file_arguments(paths: Sequence[str] | None) -> list[str]:

@@ -170,6 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             config.PROJECT,
             Checks(conf),
             list(sys.argv[1:] if argv is None else argv),
+            config.default_files(),
         )
     except cfg.Error as error:
         print(f"images-service-status: {error}", file=sys.stderr)

@@ -172,7 +172,10 @@ class TestCommands(unittest.TestCase):
 
 class TestShellBlocks(unittest.TestCase):
     def test_where_they_are(self):
-        """Each is run by a test: test_newcomer, test_package, or .ci/run."""
+        """Each is run by a test, or by .ci/run.
+
+        The tests are test_newcomer, test_package and test_nova_page.
+        """
         found = {}
         for path in [
             *glob.glob(f"{ROOT}/doc/source/install/*.rst"),
@@ -190,6 +193,10 @@ class TestShellBlocks(unittest.TestCase):
                 "README.rst": ["python3", "python3"],
                 "servers.rst": ["uwsgi", "gunicorn", "granian"],
                 "beside-nova.rst": [],
+                "inside-nova.rst": [
+                    "/opt/nova/bin/pip",
+                    "/opt/nova/bin/images-service-manage",
+                ],
             },
             found,
         )
