@@ -49,14 +49,13 @@ def _edited(text, block):
     for header, lines in _SECTION.findall(block):
         start = text.index(header) + len(header)
         end = text.index("\n[", start)
-        section = text[start:end]
-        for line in lines.split("\n"):
-            name = re.escape(line.partition("=")[0].strip())
-            if not name or line in section.split("\n"):
-                continue
-            changed, count = re.subn(
-                rf"^{name} *=.*$", lambda _, x=line: x, section, flags=re.M
-            )
-            section = changed if count else f"{line}\n{section}"
-        text = text[:start] + section + text[end:]
+        rows = text[start:end].split("\n")
+        for line in filter(None, lines.split("\n")):
+            name = line.partition("=")[0].strip()
+            known = [r for r in rows if r.partition("=")[0].strip() == name]
+            if known:
+                rows[rows.index(known[0])] = line
+            else:
+                rows.insert(0, line)
+        text = text[:start] + "\n".join(rows) + text[end:]
     return text
