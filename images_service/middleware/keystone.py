@@ -43,14 +43,17 @@ _DEFAULTS = {
 }
 # Seconds after the start of a request at which its questions to Keystone end.
 _DEADLINE = 5.0
-# Attributes of a context that auth_token passes on in headers.
-_IDENTITY = (
-    *("domain_id", "domain_name"),
-    *(
-        f"{who}_{what}"
-        for who in ("user", "project", "service_user", "service_project")
-        for what in ("id", "name", "domain_id", "domain_name")
-    ),
+# Attributes of a context, and the headers in which auth_token passes them on.
+_IDENTITY = tuple(
+    (name, f"HTTP_X_{name.upper()}")
+    for name in (
+        *("domain_id", "domain_name"),
+        *(
+            f"{who}_{what}"
+            for who in ("user", "project", "service_user", "service_project")
+            for what in ("id", "name", "domain_id", "domain_name")
+        ),
+    )
 )
 
 
@@ -84,8 +87,8 @@ def _identify(
     # auth_token removes such headers of a client and sets them itself.
     if environ.get("HTTP_X_IDENTITY_STATUS") != "Confirmed":
         return False
-    for name in _IDENTITY:
-        setattr(caller, name, environ.get(f"HTTP_X_{name.upper()}"))
+    for name, header in _IDENTITY:
+        setattr(caller, name, environ.get(header))
     caller.system_scope = environ.get("HTTP_OPENSTACK_SYSTEM_SCOPE")
     is_admin_project = environ.get("HTTP_X_IS_ADMIN_PROJECT", "true")
     caller.is_admin_project = is_admin_project.lower() == "true"
