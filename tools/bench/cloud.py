@@ -11,6 +11,7 @@ that tox -e functional-cloud-environments makes.
 """
 
 import argparse
+import collections
 import contextlib
 import datetime
 import os
@@ -60,6 +61,19 @@ function response(status)
     io.flush()
     os.exit(0)
   end
+end
+"""
+
+
+# Tells what wrk has measured, times in microseconds.
+_SUMMARY = """
+wrk.headers["X-Auth-Token"] = "%(token)s"
+function done(summary, latency)
+  local e = summary.errors
+  print(string.format("\\n%%d %%d %%d %%d %%d",
+    summary.requests, summary.duration,
+    latency:percentile(50), latency:percentile(99),
+    e.connect + e.read + e.write + e.status + e.timeout))
 end
 """
 
@@ -164,21 +178,56 @@ def wrk(port, case, count, connections, token, salt):
         "salt": salt,
         "count": count,
     }
+    (failed,) = _wrk(port, script, connections, 600)
+    return failed
+
+
+def _wrk(port, script, connections, duration, path="/"):
+    """Return the numbers that wrk's script prints at last."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         file.write(script)
         file.flush()
         done = subprocess.run(
             [
-                *("wrk", "-t1", f"-c{connections}", "-d600s"),
+                *("wrk", "-t1", f"-c{connections}", f"-d{duration}s"),
                 *("--timeout", "60s", "-s", file.name),
-                f"http://127.0.0.1:{port}",
+                f"http://127.0.0.1:{port}{path}",
             ],
             check=True,
             stdout=subprocess.PIPE,
             text=True,
-            timeout=700,
+            timeout=duration + 100,
         )
-    return int(done.stdout.splitlines()[-1])
+    return [int(word) for word in done.stdout.splitlines()[-1].split()]
+
+
+def crowd(side, token, path, options):
+    """Show an image on more and more connections, and print rows."""
+    for connections in (4, 64, 256):
+        with open(side.server.log, encoding="utf-8") as log:
+            log.seek(0, os.SEEK_END)
+            requests, us, p50, p99, errors = _wrk(
+                side.server.port,
+                _SUMMARY % {"token": token},
+                connections,
+                options.seconds,
+                path,
+            )
+            workers = collections.Counter(
+                line.split()[2] for line in log if "request_log" in line
+            )
+        shares = [count / requests for _, count in workers.most_common()]
+        print_row(
+            CROWD_WIDTHS,
+            side.name,
+            str(connections),
+            f"{requests / us * 1e6:.0f}",
+            f"{p50 / 1e3:.1f}",
+            f"{p99 / 1e3:.1f}",
+            f"{p99 / p50:.1f}",
+            str(errors),
+            ", ".join(f"{share:.0%}" for share in shares),
+        )
 
 
 def tree(pid):
@@ -298,9 +347,11 @@ def start(options, stack):
             ("behind", "behind"),
         )
     ]
+    # As the documentation recommends it for MariaDB.
+    mysqlclient = running.database.url().replace("pymysql", "mysqldb")
     for name, connection, mode in (
-        ("beside", None, "mirror"),
-        ("no mirror", None, "none"),
+        ("beside", mysqlclient, "mirror"),
+        ("no mirror", mysqlclient, "none"),
         ("PostgreSQL", postgresql, "mirror"),
     ):
         Stand.elsewhere = connection
@@ -313,7 +364,7 @@ def start(options, stack):
             oslo_middleware={"enable_proxy_headers_parsing": "True"},
         )
         others = []
-        if connection:
+        if connection == postgresql:
             others.append(connection.rpartition("/")[2].partition("?")[0])
             database = engine.Database(conf)
             migrations.sync(database)
@@ -324,12 +375,22 @@ def start(options, stack):
     return sides, ids
 
 
+CROWD = (
+    *("show", "connections", "req/s", "p50 ms", "p99 ms", "p99/p50"),
+    *("errors", "workers' shares"),
+)
+CROWD_WIDTHS = [max(len(name), 10) for name in CROWD]
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=8)
     parser.add_argument("--connections", type=int, default=4)
     parser.add_argument(
         "--share", type=float, default=1.0, help="of the usual requests"
+    )
+    parser.add_argument(
+        "--seconds", type=int, default=10, help="of each number of connections"
     )
     parser.add_argument("--only", help="cases whose name holds this")
 
@@ -348,6 +409,9 @@ def run(options: argparse.Namespace) -> None:
             if not options.only or options.only in case.name:
                 measure(case, sides, token, options, widths)
         print(rule)
+        print_row(CROWD_WIDTHS, *CROWD)
+        for side in sides[3:]:
+            crowd(side, token, f"/v2.1/images/{ids[0]}", options)
         for side in sides:
             largest = deployment.memory_of(side.server)
             print(f"{side.name}: {largest:.0f} MB in a worker")
