@@ -3,6 +3,7 @@
 
 import contextlib
 import datetime
+import functools
 import io
 import json
 import logging
@@ -164,6 +165,31 @@ def recorded_statements():
         sa.event.remove(sa.Engine, "before_cursor_execute", note)
 
 
+@functools.cache
+def _migrated():
+    """Return the file of a database of SQLite that is migrated and empty."""
+    with tempfile.TemporaryDirectory() as folder:
+        database = engine.Database(configuration(folder))
+        run.sync(database)
+        database.dispose()
+        with open(f"{folder}/images.sqlite", "rb") as file:
+            return file.read()
+
+
+def migrate(database):
+    """Bring a database to the schema of the code.
+
+    Migrations take longer than most tests, so a new file of SQLite gets what
+    they have made of another one.
+    """
+    url = database.writer.url
+    if url.get_backend_name() != "sqlite" or os.path.getsize(url.database):
+        run.sync(database)
+        return
+    with open(url.database, "wb") as file:
+        file.write(_migrated())
+
+
 _ANYBODY = model.Viewer("", is_admin=True)
 
 
@@ -209,7 +235,7 @@ class TestCase(unittest.TestCase):
         """Return a store with the images of IDS, or with other ones."""
         database = engine.Database(conf)
         self.addCleanup(database.dispose)
-        run.sync(database)
+        migrate(database)
         store = SqlStore(database)
         results = store.add(
             [

@@ -19,7 +19,7 @@ class TestUpgradeCheck(base.TestCase):
         conf = base.configuration(self.folder, **options)
         if synced:
             database = engine.Database(conf)
-            run.sync(database)
+            base.migrate(database)
             database.dispose()
         with open(f"{self.folder}/policy.json", "w", encoding="utf-8") as file:
             file.write(policy)
