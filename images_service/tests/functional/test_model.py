@@ -179,11 +179,10 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         ]
         for patch in self.patches:
             patch.start()
-        self.database = database_of(self.backend)
+        self.database, self.store = made_for(self.backend)
         with self.database.writer.begin() as db:
             for table in reversed(schema.metadata.sorted_tables):
                 db.execute(sa.delete(table))
-        self.store = SqlStore(self.database)
         self.model: dict[str, Naive] = {}
 
     def teardown(self):
@@ -208,15 +207,21 @@ class StoreMachine(stateful.RuleBasedStateMachine):
             if refused:
                 continue
             batch.add(image_id)
-            generation = 1 if old is None else old.image.generation + 1
             members = new.members
             if members is None:
                 members = {} if old is None else old.members
-            self.model[image_id] = Naive(
-                new.image._replace(generation=generation),
-                dict(new.metadata),
-                dict(members),
-            )
+            naive = Naive(new.image, dict(new.metadata), dict(members))
+            if old is not None:
+                # What replaces an image by the same leaves it as it was.
+                naive.image = naive.image._replace(
+                    metadata=old.image.metadata,
+                    generation=old.image.generation,
+                )
+                if naive == old:
+                    continue
+            generation = 1 if old is None else old.image.generation + 1
+            naive.image = naive.image._replace(generation=generation)
+            self.model[image_id] = naive
 
     @stateful.precondition(lambda self: self.model)
     @stateful.rule(data=st.data(), behind=st.sampled_from([0, 0, 0, 1]))
@@ -344,11 +349,13 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         return model.Image._make(row)
 
 
-_databases: dict = {}
+# A store keeps what it compiles, which takes longer than all that it does, so
+# the examples of a class share one.
+_made: dict = {}
 
 
-def database_of(backend):
-    return _databases[backend]
+def made_for(backend):
+    return _made[backend]
 
 
 class Modelled(backends.OnBackend):
@@ -363,7 +370,7 @@ class Modelled(backends.OnBackend):
         database = engine.Database(conf)
         cls.addClassCleanup(database.dispose)
         run.sync(database)
-        _databases[cls.backend] = database
+        _made[cls.backend] = database, SqlStore(database)
 
     def check(self, first):
         machine = type(
