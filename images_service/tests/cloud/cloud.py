@@ -65,7 +65,7 @@ read = admin,member,reader
 update = admin,member
 delete = admin,member
 """
-_START_MANAGE = (
+START_MANAGE = (
     "import sys; from images_service.cmd import manage; "
     "sys.exit(manage.main())"
 )
@@ -532,7 +532,7 @@ class CloudTestCase(base.TestCase):
         self.configure(folder, **changes)
         return subprocess.run(
             [
-                *(sys.executable, "-c", _START_MANAGE),
+                *(sys.executable, "-c", START_MANAGE),
                 *("--config-file", f"{folder}/images_service.conf", *args),
             ],
             check=False,

@@ -44,6 +44,24 @@ def store():
     return server
 
 
+def make(home, authtoken, **kwargs):
+    """Make a Nova beside this service's configuration in its HOME.
+
+    :param authtoken: options of Nova's [keystone_authtoken].
+    :param kwargs: of ``processes.Nova``.
+    """
+    running = cloud.running()
+    environ = {"HOME": home, **kwargs.pop("environ", {})}
+    return cloud_processes.Nova(
+        home,
+        running.environment,
+        running.nova_databases,
+        authtoken,
+        environ=environ,
+        **kwargs,
+    )
+
+
 class NovaTestCase(cloud.CloudTestCase):
     """A test of Novas that all such tests of a process share.
 
@@ -68,34 +86,25 @@ class NovaTestCase(cloud.CloudTestCase):
         cls.novas.update(made)
 
     @classmethod
-    def make_nova(cls, kind, **more):
-        """Make a Nova on Keystone, with this service's file in its HOME.
-
-        :param more: arguments of ``processes.Nova``.
-        """
+    def make_nova(cls, kind):
+        """Make a Nova on Keystone."""
         home = cls.cloud.make_folder()
         cls.configure(home, oslo_policy={"policy_file": "policy.yaml"})
-        keystone = cls.cloud.keystone.auth_url
-        return cloud_processes.Nova(
-            home,
-            cls.cloud.environment,
-            cls.cloud.nova_databases,
-            {
-                "www_authenticate_uri": keystone,
-                "auth_url": keystone,
-                "memcached_servers": cls.cloud.memcached.address,
-                "auth_type": "password",
-                "username": "nova",
-                "password": cloud.PASSWORD,
-                "user_domain_id": "default",
-                "project_name": "service",
-                "project_domain_id": "default",
-                "service_token_roles_required": "True",
-            },
-            threads=4,
-            environ={"HOME": home},
-            **{**KINDS[kind], **more},
-        )
+        with open(f"{home}/policy.yaml", "w", encoding="utf-8") as file:
+            file.write("# No rules.\n")
+        authtoken = {
+            "www_authenticate_uri": cls.cloud.keystone.auth_url,
+            "auth_url": cls.cloud.keystone.auth_url,
+            "memcached_servers": cls.cloud.memcached.address,
+            "auth_type": "password",
+            "username": "nova",
+            "password": cloud.PASSWORD,
+            "user_domain_id": "default",
+            "project_name": "service",
+            "project_domain_id": "default",
+            "service_token_roles_required": "True",
+        }
+        return make(home, authtoken, threads=4, **KINDS[kind])
 
     def at_nova(self, kind, user):
         """Return what sends a Nova a user's requests."""

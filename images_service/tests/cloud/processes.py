@@ -65,6 +65,8 @@ class _OfOpenStack(processes.HTTPServer):
 
     def __init__(self, folder, environment, name):
         super().__init__(folder, name)
+        # uWSGI would import what is where the tests run.
+        self.cwd = self.folder
         self._environment = environment
         self._programs = os.path.join(environment, "bin")
 

@@ -1,15 +1,105 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Nova answers is what it answers without this service."""
+"""Nova answers as ever with this service in its process."""
 
+import itertools
+
+from images_service.tests import base
 from images_service.tests.cloud import nova
 
+# Both Novas are asked by this name, which is in links.
+HOST = "nova.example:8774"
+# Of these headers each answer has its own values.
+OWN = {"date", "x-openstack-request-id", "x-compute-request-id"}
+PUBLIC_KEY = (
+    "ssh-ed25519 "
+    "AAAAC3NzaC1lZDI1NTE5AAAAIJ1cHEFTzkhFC8cWqgpXzv1mvTqyX1vZ5FQzVY2Zx0kB"
+)
+# Method, path below the version, and body.
+OTHERS = (
+    ("GET", "", None),
+    ("GET", "/", None),
+    ("POST", "/", None),
+    ("GET", "/servers", None),
+    ("GET", "/servers/detail?limit=1", None),
+    ("GET", f"/servers/{base.UNKNOWN}", None),
+    ("GET", f"/servers/{base.UNKNOWN}/images", None),
+    ("POST", "/servers", {"server": {"name": "incomplete"}}),
+    (
+        "POST",
+        f"/servers/{base.UNKNOWN}/action",
+        {"createImage": {"name": "x"}},
+    ),
+    ("GET", "/flavors", None),
+    ("GET", "/flavors/detail", None),
+    ("GET", "/flavors/small", None),
+    ("HEAD", "/flavors", None),
+    ("PATCH", "/flavors", None),
+    ("OPTIONS", "/flavors", None),
+    ("GET", "/limits", None),
+    ("GET", "/extensions", None),
+    ("GET", "/extensions/os-keypairs", None),
+    ("GET", "/os-keypairs", None),
+    (
+        "POST",
+        "/os-keypairs",
+        {"keypair": {"name": "key", "public_key": PUBLIC_KEY}},
+    ),
+    ("GET", "/os-keypairs", None),
+    ("POST", "/os-keypairs", {"keypair": {"nickname": "images"}}),
+    ("DELETE", "/os-keypairs/key", None),
+    ("GET", "/os-keypairs/images", None),
+    ("GET", "/os-availability-zone", None),
+    ("GET", "/os-quota-sets/images", None),
+    # Paths like those of images that lead nowhere.
+    ("GET", "/os-images", None),
+    ("GET", "/images/", None),
+    ("GET", "/images.json", None),
+    ("GET", f"/images/{base.UNKNOWN}/members", None),
+    ("POST", f"/images/{base.UNKNOWN}/action", {"images": {}}),
+    # What the filter sizelimit refuses.
+    ("POST", "/servers", b"x" * 200_000),
+)
+# What is no version.
+NO_VERSIONS = ("2", "3.1", "9.9", "garbage", "2.1.1", "-1", "")
 
-class TestOthers(nova.NovaTestCase):
-    kinds = ("plain",)
 
-    def test_flavors(self):
-        found = self.at_nova("plain", "amber").done("GET", "/v2.1/flavors")
-        names = [flavor["name"] for flavor in found["flavors"]]
-        self.assertEqual(["large", "small"], sorted(names))
-        self.at_nova("plain", "amber").done("GET", "/v2.1/servers")
-        print(self.at_nova("plain", "amber").done("GET", "/v2.1/images"))
+class Comparison(nova.NovaTestCase):
+    def ask(self, kind, method, path, body=None, *, user="amber", **headers):
+        """Return status, headers and body of a Nova's answer."""
+        client = self.at_nova(kind, user)
+        response = client.request(method, path, body, Host=HOST, **headers)
+        headers = [
+            (name, value)
+            for name, value in response.raw.headers.items()
+            if name.lower() not in OWN
+        ]
+        return response.status_code, headers, response.content
+
+
+class TestOthers(Comparison):
+    def assertSame(self, *request, **headers):
+        expected = self.ask("plain", *request, **headers)
+        for kind in ("front", "behind"):
+            with self.subTest(kind=kind, request=request, headers=headers):
+                self.assertEqual(expected, self.ask(kind, *request, **headers))
+
+    def test_other_requests(self):
+        project = self.cloud.projects["amber"]
+        for prefix, (method, path, body) in itertools.product(
+            ("/v2.1", "/v2", f"/v2.1/{project}"), OTHERS
+        ):
+            self.assertSame(method, prefix + path, body)
+
+    def test_version_documents(self):
+        for path in ("/", "/v2.1", "/v2.1/", "/v2", "/v2/", "/v3", "//"):
+            for accept in ("application/json", "application/xml", "text/html"):
+                self.assertSame("GET", path, Accept=accept)
+
+    def test_versions_of_other_requests(self):
+        for version in ("2.1", "2.36", "2.96", "latest", *NO_VERSIONS):
+            for path in ("/flavors/detail", "/servers/detail", "/limits", "/"):
+                self.assertSame(
+                    "GET",
+                    f"/v2.1{path}",
+                    OpenStack_API_Version=f"compute {version}",
+                )
