@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nova's API with and without this service in its process."""
 
+import collections
+import contextlib
 import functools
+import http.client
+import json
 import re
 
 from images_service.tests.cloud import cloud
@@ -10,6 +14,14 @@ from images_service.tests.servers import processes
 
 # Where in Nova's api-paste.ini this service can be.
 COMPOSITE = "[composite:osapi_compute]\n"
+# All Novas are asked by this name, which is in links.
+HOST = "nova.example:8774"
+# Of these headers each answer has its own values.
+OWN = {"date", "x-openstack-request-id", "x-compute-request-id"}
+# What is no microversion.
+NO_VERSIONS = ("2", "3.1", "9.9", "garbage", "2.1.1", "-1", "")
+
+Answer = collections.namedtuple("Answer", "status headers body")
 
 
 def in_front(text, name="egg:images_service#front"):
@@ -109,3 +121,32 @@ class NovaTestCase(cloud.CloudTestCase):
     def at_nova(self, kind, user):
         """Return what sends a Nova a user's requests."""
         return self.cloud.client(self.novas[kind], user)
+
+    def ask(self, kind, method, path, body=None, **headers):
+        """Send a Nova a request of amber's.
+
+        :param body: bytes, or what is sent as JSON.
+        :param headers: with underscores for their hyphens.
+        :returns: status, headers and body of the answer.
+        """
+        sent = {
+            "Host": HOST,
+            "X-Auth-Token": self.cloud.session("amber").get_token(),
+            "Content-Type": "application/json",
+            **{name.replace("_", "-"): v for name, v in headers.items()},
+        }
+        if body is not None and not isinstance(body, bytes):
+            body = json.dumps(body).encode()
+        # A comparison sends thousands of requests, which is to cost little.
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.novas[kind].port, timeout=60
+        )
+        with contextlib.closing(connection):
+            connection.request(method, path, body, sent)
+            response = connection.getresponse()
+            found = [
+                (name, value)
+                for name, value in response.getheaders()
+                if name.lower() not in OWN
+            ]
+            return Answer(response.status, found, response.read())
