@@ -2,16 +2,17 @@
 """Nova answers as ever with this service in its process."""
 
 import itertools
+import typing
 
 from images_service.tests import base
-from images_service.tests.cloud import nova
+from images_service.tests.cloud import novas
 
 PUBLIC_KEY = (
     "ssh-ed25519 "
     "AAAAC3NzaC1lZDI1NTE5AAAAIJ1cHEFTzkhFC8cWqgpXzv1mvTqyX1vZ5FQzVY2Zx0kB"
 )
 # Method, path below the version, and body.
-OTHERS = (
+OTHERS: tuple[tuple[str, str, typing.Any], ...] = (
     ("GET", "", None),
     ("GET", "/", None),
     ("POST", "/", None),
@@ -53,7 +54,7 @@ OTHERS = (
 )
 
 
-class TestOthers(nova.NovaTestCase):
+class TestOthers(novas.NovaTestCase):
     def assertSame(self, *request, **headers):
         expected = self.ask("plain", *request, **headers)
         for kind in ("front", "behind"):
@@ -96,7 +97,7 @@ class TestOthers(nova.NovaTestCase):
                 self.assertSame("GET", path, Accept=accept)
 
     def test_versions_of_other_requests(self):
-        for version in ("2.1", "2.36", "2.96", "latest", *nova.NO_VERSIONS):
+        for version in ("2.1", "2.36", "2.96", "latest", *novas.NO_VERSIONS):
             for path in ("/flavors/detail", "/servers/detail", "/limits", "/"):
                 self.assertSame(
                     "GET",

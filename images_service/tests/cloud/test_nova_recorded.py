@@ -2,7 +2,6 @@
 """Recorded answers of a real Nova, from this service in Nova's process."""
 
 from concurrent import futures
-import contextlib
 import json
 import os
 import re
@@ -15,7 +14,8 @@ from images_service.store.sql.migrations import run
 from images_service.tests import base
 from images_service.tests import keystone
 from images_service.tests.cloud import cloud
-from images_service.tests.cloud import nova
+from images_service.tests.cloud import novas
+from images_service.tests.cloud import processes
 
 ROOT = os.path.abspath(__file__ + "/../../../..")
 CASES = os.path.join(ROOT, "../shared/conformance")
@@ -133,6 +133,10 @@ BEHIND = (
 
 
 class TestRecorded(base.TestCase):
+    keystone: keystone.Keystone
+    front: processes.Nova
+    behind: processes.Nova
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
@@ -154,11 +158,10 @@ class TestRecorded(base.TestCase):
         )
         cls.addClassCleanup(cls.keystone.stop)
         cls.keystone.start()
-        made = [cls.make(edit) for edit in (nova.in_front, nova.behind)]
+        made = [cls.make(edit) for edit in (novas.in_front, novas.behind)]
         cls.front, cls.behind = made
-        cls.cleanups = cls.enterClassContext(contextlib.ExitStack())
         for each in made:
-            cls.cleanups.callback(each.stop)
+            cls.addClassCleanup(each.stop)
             each.start()
         for each in made:
             each.wait()
@@ -185,7 +188,7 @@ class TestRecorded(base.TestCase):
             check=True,
             capture_output=True,
         )
-        return nova.make(home, options, edit=edit)
+        return novas.make(home, options, edit=edit)
 
     def failures(self, server):
         """Send all cases; return the line of each that fails, by its name."""

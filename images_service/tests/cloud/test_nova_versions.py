@@ -6,7 +6,7 @@ import json
 
 from images_service.api import routes
 from images_service.tests import base
-from images_service.tests.cloud import nova
+from images_service.tests.cloud import novas
 
 BODIES = {
     "image-metadata:create": {"metadata": {"key": "value"}},
@@ -44,7 +44,7 @@ def depends_on(answer):
     }
 
 
-class TestVersions(nova.NovaTestCase):
+class TestVersions(novas.NovaTestCase):
     def setUp(self):
         super().setUp()
         documents = json.loads(self.ask("plain", "GET", "/").body)["versions"]
@@ -64,12 +64,14 @@ class TestVersions(nova.NovaTestCase):
                         continue
                     path = route.path.format(image_id=image_id, key="key")
                     yield (
-                        (route.method, f"/v2.1{path}"),
+                        route.method,
+                        f"/v2.1{path}",
                         BODIES.get(route.action),
                         {name: HEADERS[name].format(version)},
                     )
             yield (
-                ("DELETE", f"/v2.1/images/{image_id}"),
+                "DELETE",
+                f"/v2.1/images/{image_id}",
                 None,
                 {name: HEADERS[name].format(version)},
             )
@@ -82,8 +84,8 @@ class TestVersions(nova.NovaTestCase):
 
         def ask(kind):
             return [
-                self.ask(kind, *where, body, **headers)
-                for where, body, headers in requests[kind]
+                self.ask(kind, method, path, body, **headers)
+                for method, path, body, headers in requests[kind]
             ]
 
         with futures.ThreadPoolExecutor(3) as pool:
@@ -109,7 +111,7 @@ class TestVersions(nova.NovaTestCase):
 
     def test_all_versions(self):
         versions = [f"2.{minor}" for minor in range(1, self.latest + 2)]
-        versions += ["latest", *nova.NO_VERSIONS]
+        versions += ["latest", *novas.NO_VERSIONS]
         requests = list(
             self.requests(
                 versions,
