@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run in Nova's own environment: load its API, print what its process is.
 
-The last line of the output is a JSON object.  Two of them differ where this service has changed
-what Nova shares with it.
+The last line of the output is a JSON object.  Two of them differ where this
+service has changed what Nova shares with it.
 """
 
 import gc

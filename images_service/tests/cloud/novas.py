@@ -82,6 +82,9 @@ class NovaTestCase(cloud.CloudTestCase):
     """
 
     nodes = 0
+    # Threads that wait for a hanging database answer nobody else, so a worker
+    # has more threads than connections.
+    options = {"database": {"max_pool_size": 2, "max_overflow": 0}}
     kinds: tuple[str, ...] = ("plain", "front", "behind")
     novas: dict[str, cloud_processes.Nova] = {}
 
