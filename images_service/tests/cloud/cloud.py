@@ -323,21 +323,25 @@ class Cloud:
         path = f"/projects/{project_id}/users/{user_id}/roles/"
         self.identity(method, path + self._roles[role])
 
+    def login(self, user):
+        """Return how a user gets a token, as keystoneauth1 names it."""
+        password, project = processes.Keystone.PASSWORD, "admin"
+        if user != "admin":
+            password, project = PASSWORD, USERS[user][0]
+        return {
+            "auth_url": self.keystone.auth_url,
+            "username": user,
+            "password": password,
+            "user_domain_id": "default",
+            "project_name": project,
+            "project_domain_id": "default",
+        }
+
     def session(self, user):
         """Return a session of a user; it renews its token."""
         if user not in self._sessions:
-            password, project = processes.Keystone.PASSWORD, "admin"
-            if user != "admin":
-                password, project = PASSWORD, USERS[user][0]
             self._sessions[user] = keystone_session.Session(
-                v3.Password(
-                    self.keystone.auth_url,
-                    username=user,
-                    password=password,
-                    user_domain_id="default",
-                    project_name=project,
-                    project_domain_id="default",
-                )
+                v3.Password(**self.login(user))
             )
         return self._sessions[user]
 

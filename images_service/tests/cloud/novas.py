@@ -39,11 +39,34 @@ def behind(text):
     )
 
 
+def named(text):
+    """Return Nova's api-paste.ini with a file of this service named."""
+    section = (
+        "[filter:images]\n"
+        "use = egg:images_service#front\n"
+        "config_file = %(here)s/../images_service.conf\n"
+    )
+    return f"{in_front(text, 'images')}\n{section}"
+
+
 # How each of them differs from a Nova without this service.
 KINDS: dict[str, dict] = {
     "plain": {},
     "front": {"edit": in_front, "workers": 2},
     "behind": {"edit": behind},
+    "gunicorn": {
+        "server": cloud_processes.NovaUnderGunicorn,
+        "edit": named,
+        "environ": {"HOME": "/nonexistent"},
+    },
+    "granian": {"server": cloud_processes.NovaUnderGranian, "edit": behind},
+    "eventlet": {
+        "edit": in_front,
+        "options": {"DEFAULT": {"concurrency_backend": "eventlet"}},
+        # From here it is read before anything is imported.
+        "more": "pyargv = --config-file=%d/nova.conf",
+        "threads": 1,
+    },
 }
 
 
@@ -56,15 +79,16 @@ def store():
     return server
 
 
-def make(home, authtoken, **kwargs):
+def make(home, authtoken, server=cloud_processes.Nova, **kwargs):
     """Make a Nova beside this service's configuration in its HOME.
 
     :param authtoken: options of Nova's [keystone_authtoken].
-    :param kwargs: of ``processes.Nova``.
+    :param server: its class.
+    :param kwargs: of the class.
     """
     running = cloud.running()
     environ = {"HOME": home, **kwargs.pop("environ", {})}
-    return cloud_processes.Nova(
+    return server(
         home,
         running.environment,
         running.nova_databases,
@@ -119,7 +143,7 @@ class NovaTestCase(cloud.CloudTestCase):
             "project_domain_id": "default",
             "service_token_roles_required": "True",
         }
-        return make(home, authtoken, threads=4, **KINDS[kind])
+        return make(home, authtoken, **{"threads": 4, **KINDS[kind]})
 
     def at_nova(self, kind, user):
         """Return what sends a Nova a user's requests."""
@@ -153,3 +177,10 @@ class NovaTestCase(cloud.CloudTestCase):
                 if name.lower() not in OWN
             ]
             return Answer(response.status, found, response.read())
+
+
+@functools.cache
+def in_the_catalog():
+    """Put the Nova that has this service in front into Keystone's catalog."""
+    server = NovaTestCase.novas["front"]
+    cloud.running().add_to_catalog("compute", f"{server.url}/v2.1")

@@ -363,7 +363,7 @@ class Nova(_OfOpenStack):
     ):
         super().__init__(folder, environment, name)
         self.worker_count = workers
-        self.environ = environ or {}
+        self.environ = {"OS_NOVA_CONFIG_DIR": self.folder, **(environ or {})}
         paste = f"{environment}/etc/nova/api-paste.ini"
         with open(paste, encoding="utf-8") as file:
             text = file.read()
@@ -393,6 +393,37 @@ class Nova(_OfOpenStack):
     @property
     def paste(self):
         return os.path.join(self.folder, "api-paste.ini")
+
+
+class NovaUnderGunicorn(Nova):
+    """Nova's API under gunicorn."""
+
+    def command(self):
+        # Nova reads the command line of what serves it, so there is none.
+        self._write(
+            "gunicorn.conf.py",
+            f'bind = "127.0.0.1:{self.port}"\n'
+            'wsgi_app = "nova.wsgi.osapi_compute:application"\n'
+            f"workers = {self.worker_count}\n"
+            "threads = 4\n"
+            "timeout = 120\n"
+            "control_socket_disable = True\n",
+        )
+        return [f"{self._programs}/gunicorn"]
+
+
+class NovaUnderGranian(Nova):
+    """Nova's API under granian."""
+
+    def command(self):
+        start = (
+            "from granian import Granian; "
+            "Granian('nova.wsgi.osapi_compute:application', "
+            f"port={self.port}, interface='wsgi', "
+            f"workers={self.worker_count}, blocking_threads=4).serve()"
+        )
+        # As for gunicorn.
+        return [f"{self._programs}/python", "-c", start]
 
 
 class _TakesConnections(processes.Process):

@@ -29,7 +29,6 @@ class TestProcess(novas.NovaTestCase):
         server = self.novas[kind]
         environ = {
             "PATH": os.environ["PATH"],
-            "OS_NOVA_CONFIG_DIR": server.folder,
             **server.environ,
         }
         out = subprocess.run(
