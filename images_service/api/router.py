@@ -39,9 +39,12 @@ class Match(NamedTuple):
 
 
 class Router:
-    """All paths of the API, in a mapper of Routes."""
+    """All paths of the API, in a mapper of Routes.
 
-    def __init__(self) -> None:
+    :param project: regular expression of a project's id in a path.
+    """
+
+    def __init__(self, project: str = "[^/]+") -> None:
         self._mapper = mapper.Mapper()
         self._mapper.minimization = False
         self._targets: list[tuple[str, Mapping[str, routes.Route] | None]] = []
@@ -51,12 +54,12 @@ class Router:
         self._connect("/", "", None)
         for version in ("v2", "v2.1"):
             for path, methods in paths.items():
-                for project in ("/{project_id}", ""):
+                for prefix in (f"/{{project_id:{project}}}", ""):
                     self._connect(
-                        f"/{version}{project}{path}", version, methods
+                        f"/{version}{prefix}{path}", version, methods
                     )
             # No project is called images: /v2.1/images/ is an unknown path.
-            for path in ("", "/", "/{project_id:(?!images/)[^/]+}/"):
+            for path in ("", "/", f"/{{project_id:(?!images/){project}}}/"):
                 self._connect(f"/{version}{path}", version, None)
 
     def _connect(

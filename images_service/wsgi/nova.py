@@ -19,6 +19,10 @@ from images_service import config
 from images_service.api import router
 from images_service.middleware import pipeline
 
+# Project ids in Nova's own paths. With others, /os-keypairs/images would be a
+# project's images, and not the key pair of this name.
+_PROJECT = "[0-9a-f-]+"
+
 
 def front_factory(
     _global_conf: Mapping[str, Any], **local: str
@@ -33,7 +37,7 @@ def front_factory(
     :raises oslo_config.cfg.Error: as ``app.create``.
     """
     service = app.create(_configuration(**local))
-    paths = router.Router()
+    paths = router.Router(_PROJECT)
 
     def wrap(nova: wsgi.WSGIApplication) -> wsgi.WSGIApplication:
         def front(
@@ -67,7 +71,7 @@ def behind_factory(
     :raises oslo_config.cfg.Error: as ``app.create``.
     """
     service = app.create(_configuration(**local), name="behind")
-    paths = router.Router()
+    paths = router.Router(_PROJECT)
 
     def wrap(nova: wsgi.WSGIApplication) -> wsgi.WSGIApplication:
         def behind(

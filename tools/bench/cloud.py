@@ -27,7 +27,7 @@ from images_service.store.sql import engine
 from images_service.store.sql.migrations import run as migrations
 from images_service.tests import backends
 from images_service.tests.cloud import cloud
-from images_service.tests.cloud import nova
+from images_service.tests.cloud import novas
 from images_service.tests.servers import processes
 
 IMAGES = 1000
@@ -304,7 +304,7 @@ def fill(glance, project_id):
     return [image["id"] for image in images]
 
 
-class Stand(nova.NovaTestCase):
+class Stand(novas.NovaTestCase):
     """The cloud and the configurations, as the tests have them.
 
     :cvar elsewhere: URL of the database that has the store, where it is not

@@ -6,14 +6,12 @@ import contextlib
 import functools
 import http.client
 import json
-import re
 
 from images_service.tests.cloud import cloud
+from images_service.tests.cloud import page
 from images_service.tests.cloud import processes as cloud_processes
 from images_service.tests.servers import processes
 
-# Where in Nova's api-paste.ini this service can be.
-COMPOSITE = "[composite:osapi_compute]\n"
 # All Novas are asked by this name, which is in links.
 HOST = "nova.example:8774"
 # Of these headers each answer has its own values.
@@ -24,44 +22,24 @@ NO_VERSIONS = ("2", "3.1", "9.9", "garbage", "2.1.1", "-1", "")
 Answer = collections.namedtuple("Answer", "status headers body")
 
 
-def in_front(text, name="egg:images_service#front"):
-    """Return Nova's api-paste.ini with this service before its urlmap."""
-    return text.replace(COMPOSITE, f"{COMPOSITE}filter-with = {name}\n")
-
-
-def behind(text):
-    """Return Nova's api-paste.ini with this service after authtoken."""
-    return re.sub(
-        r"^(keystone = .* authtoken) ",
-        r"\1 egg:images_service#behind ",
-        text,
-        flags=re.MULTILINE,
-    )
-
-
-def named(text):
-    """Return Nova's api-paste.ini with a file of this service named."""
-    section = (
-        "[filter:images]\n"
-        "use = egg:images_service#front\n"
-        "config_file = %(here)s/../images_service.conf\n"
-    )
-    return f"{in_front(text, 'images')}\n{section}"
-
-
 # How each of them differs from a Nova without this service.
 KINDS: dict[str, dict] = {
     "plain": {},
-    "front": {"edit": in_front, "workers": 2},
-    "behind": {"edit": behind},
+    "front": {"edit": page.in_front, "workers": 2},
+    "behind": {"edit": page.behind},
     "gunicorn": {
         "server": cloud_processes.NovaUnderGunicorn,
-        "edit": named,
+        "edit": functools.partial(
+            page.named, config_file="%(here)s/../images_service.conf"
+        ),
         "environ": {"HOME": "/nonexistent"},
     },
-    "granian": {"server": cloud_processes.NovaUnderGranian, "edit": behind},
+    "granian": {
+        "server": cloud_processes.NovaUnderGranian,
+        "edit": page.behind,
+    },
     "eventlet": {
-        "edit": in_front,
+        "edit": page.in_front,
         "options": {"DEFAULT": {"concurrency_backend": "eventlet"}},
         # From here it is read before anything is imported.
         "more": "pyargv = --config-file=%d/nova.conf",
@@ -125,8 +103,11 @@ class NovaTestCase(cloud.CloudTestCase):
         cls.novas.update(made)
 
     @classmethod
-    def make_nova(cls, kind):
-        """Make a Nova on Keystone."""
+    def make_nova(cls, kind, **more):
+        """Make a Nova on Keystone.
+
+        :param more: arguments of its class.
+        """
         home = cls.cloud.make_folder()
         cls.configure(home, oslo_policy={"policy_file": "policy.yaml"})
         with open(f"{home}/policy.yaml", "w", encoding="utf-8") as file:
@@ -143,7 +124,7 @@ class NovaTestCase(cloud.CloudTestCase):
             "project_domain_id": "default",
             "service_token_roles_required": "True",
         }
-        return make(home, authtoken, **{"threads": 4, **KINDS[kind]})
+        return make(home, authtoken, **{"threads": 4, **KINDS[kind], **more})
 
     def at_nova(self, kind, user):
         """Return what sends a Nova a user's requests."""

@@ -15,6 +15,7 @@ from images_service.tests import base
 from images_service.tests import keystone
 from images_service.tests.cloud import cloud
 from images_service.tests.cloud import novas
+from images_service.tests.cloud import page
 from images_service.tests.cloud import processes
 
 ROOT = os.path.abspath(__file__ + "/../../../..")
@@ -158,7 +159,7 @@ class TestRecorded(base.TestCase):
         )
         cls.addClassCleanup(cls.keystone.stop)
         cls.keystone.start()
-        made = [cls.make(edit) for edit in (novas.in_front, novas.behind)]
+        made = [cls.make(edit) for edit in (page.in_front, page.behind)]
         cls.front, cls.behind = made
         for each in made:
             cls.addClassCleanup(each.stop)

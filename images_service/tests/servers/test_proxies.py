@@ -16,20 +16,23 @@ ETC = os.path.join(os.path.dirname(__file__), "..", "..", "..", "etc")
 # What is this service's, and what is Nova's.
 IMAGES = (
     "/v2.1/images",
-    "/v2.1/p/images",
-    "/v2.1/p/images/detail?limit=1",
-    "/v2/p/images/x/metadata/a%20b",
-    "/v2.1/p//images",
+    "/v2.1/a1/images",
+    "/v2.1/a1/images/detail?limit=1",
+    "/v2/a1/images/x/metadata/a%20b",
+    "/v2.1/a1//images",
     "//v2.1//images/detail",
 )
 NOVA = (
     "/",
     "/v2.1/",
-    "/v2.1/p/servers",
-    "/v2.1/p/servers/images",
-    "/v2.1/p/os-images",
-    "/v2.1/p/imagesx",
-    "/v3/p/images",
+    "/v2.1/a1/servers",
+    "/v2.1/a1/servers/images",
+    "/v2.1/a1/os-images",
+    "/v2.1/a1/imagesx",
+    "/v3/a1/images",
+    # A key pair and a flavor were taken for projects' images.
+    "/v2.1/os-keypairs/images",
+    "/v2.1/flavors/images/os-extra_specs",
 )
 # Headers by which a client could say that it is another one, or that it asks
 # another server. gunicorn reads the last three.
@@ -46,7 +49,7 @@ FORGED = {
 }
 CLIENT = "127.0.0.2"
 # A page that no node answers: its connection ends.
-DEADLY = "/v2.1/p/images/deadly"
+DEADLY = "/v2.1/a1/images/deadly"
 
 
 class Node(http.server.ThreadingHTTPServer):
@@ -212,7 +215,7 @@ class Proxied(base.Mixin):
 
     def test_forged_headers_reach_neither_links_nor_the_log(self):
         self.start_service()
-        path = f"/v2.1/{base.OWNER}/images"
+        path = "/v2.1/images"
         token = {"X-Auth-Token": base.TOKENS["member"]}
         status, _, answer = self.ask("GET", path, {**token, **FORGED})
         self.assertEqual(200, status)
@@ -227,7 +230,7 @@ class Proxied(base.Mixin):
 
     def test_slow_clients_stop_nobody(self):
         self.start_service()
-        path = f"/v2.1/{base.OWNER}/images"
+        path = "/v2.1/images"
         head = f"Host: x\r\nX-Auth-Token: {base.TOKENS['member']}\r\n"
         for _ in range(16):
             self.open(f"GET {path} HTTP/1.1\r\n{head}".encode())
@@ -302,7 +305,7 @@ class BesideNova(Proxied):
 
     def test_a_nova_that_takes_its_time_is_waited_for(self):
         self.start_nodes()
-        status, _, answer = self.ask("POST", "/v2.1/p/servers/slow")
+        status, _, answer = self.ask("POST", "/v2.1/a1/servers/slow")
         self.assertEqual((200, "nova"), (status, answer["name"]))
 
 

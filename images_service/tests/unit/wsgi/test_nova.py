@@ -44,7 +44,7 @@ FRONT = {"front": "filter-with = images", "behind": "", "place": "front"}
 BEHIND = {"front": "", "behind": "images", "place": "behind"}
 PLACES = (FRONT, BEHIND)
 
-IMAGES = f"/v2.1/{base.OWNER}/images"
+IMAGES = "/v2.1/images"
 
 
 def urlmap(loader, global_conf, **local):
@@ -144,7 +144,7 @@ class TestNova(base.TestCase):
             with self.subTest(place):
                 nova = self.make_nova(place, folder=self.make_folder())
                 for version in ("v2", "v2.1"):
-                    url = f"/{version}/{base.OWNER}/images"
+                    url = f"/{version}/images"
                     answer = self.get(nova, f"{url}/{base.IDS['own']}")
                     self.assertEqual(200, answer.status_int, answer.text)
                     links = answer.json["image"]["links"]
@@ -163,6 +163,9 @@ class TestNova(base.TestCase):
                     nova, f"{IMAGES}/{base.IDS['others-private']}"
                 )
                 self.assertEqual(404, answer.status_int)
+                # Not the token's project.
+                answer = self.get(nova, "/v2.1/ab12-34/images")
+                self.assertEqual(400, answer.status_int)
 
     def test_everything_else_is_novas(self):
         for place in PLACES:
@@ -172,6 +175,9 @@ class TestNova(base.TestCase):
                     ("/v2.1", f"/{base.OWNER}/servers"),
                     ("/v2.1", f"/{base.OWNER}/flavors/images"),
                     ("/v2.1", f"/{base.OWNER}/servers/images/metadata"),
+                    # A key pair and a flavor were taken for projects' images.
+                    ("/v2.1", "/os-keypairs/images"),
+                    ("/v2.1", "/flavors/images/os-extra_specs"),
                     ("/v2", "/"),
                     ("", "/images"),
                     ("", "/v3/images"),
@@ -219,7 +225,7 @@ class TestNova(base.TestCase):
         service = application.get_filter("images")(compute({}))
         answer = self.get(
             service,
-            f"/{base.OWNER}/images",
+            "/images",
             base_url="http://localhost/v2.1",
             headers={"X-Identity-Status": "Invalid"},
         )
