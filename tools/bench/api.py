@@ -19,7 +19,6 @@ import tempfile
 import deployment
 import floor
 import load
-import plot
 
 from images_service.tests import base
 from images_service.tests.servers import processes
@@ -101,7 +100,7 @@ class Figures:
 
 
 def measure(case, service, lowest, constant, options):
-    """Measure a case, print its line, and return its three medians of CPU."""
+    """Measure a case, and print its line."""
     sides = [
         (service, case.requests, Figures()),
         (lowest, case.requests, Figures()),
@@ -126,7 +125,6 @@ def measure(case, service, lowest, constant, options):
         f"({min(ratios):.2f} to {max(ratios):.2f})",
         f"{(service_cpu - floor_cpu) / constant_cpu:.1f}",
     )
-    return medians
 
 
 # A table as the documentation has it.
@@ -172,21 +170,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_deployment(parser)
     parser.add_argument("--only", help="cases whose name holds this")
     parser.add_argument(
-        "--plot", metavar="FILE", help="draw the CPU; needs matplotlib"
-    )
-    parser.add_argument(
         "--keystone", action="store_true", help="show with a cached token, too"
     )
 
 
 def run(options: argparse.Namespace) -> None:
-    measured = {}
     for driver in options.driver or ("sqlite", "mysqlclient", "psycopg"):
         with contextlib.ExitStack() as stack:
             print(f"\n{driver}\n{'-' * len(driver)}\n")
-            measured[driver] = _run(driver, options, stack)
-    if options.plot:
-        plot.draw(measured, options.plot)
+            _run(driver, options, stack)
 
 
 def _run(driver, options, stack):
@@ -213,7 +205,6 @@ def _run(driver, options, stack):
         server.start()
         server.wait()
     constant = Case("constant", ["/constant"] * options.connections)
-    medians = {}
     print_rule()
     print_row(*COLUMNS)
     print_rule()
@@ -221,17 +212,14 @@ def _run(driver, options, stack):
         if options.only and options.only not in case.name:
             continue
         _compare(case, service, lowest)
-        medians[case.name] = measure(case, service, lowest, constant, options)
+        measure(case, service, lowest, constant, options)
     if options.keystone:
-        medians["show, Keystone"] = _with_keystone(
-            folder, connection, images, lowest, options, stack
-        )
+        _with_keystone(folder, connection, images, lowest, options, stack)
     print_rule()
     print(
         f"\nA worker has {deployment.memory_of(service):.0f} MB of resident "
         f"memory, the floor's {deployment.memory_of(lowest):.0f} MB."
     )
-    return medians
 
 
 def _with_keystone(folder, connection, images, lowest, options, stack):
@@ -242,7 +230,7 @@ def _with_keystone(folder, connection, images, lowest, options, stack):
     constant = Case("constant", ["/constant"] * options.connections)
     _, case, *_ = cases(images, options.connections)
     case.name = "show, Keystone"
-    return measure(case, service, lowest, constant, options)
+    measure(case, service, lowest, constant, options)
 
 
 def _compare(case, service, lowest):

@@ -22,6 +22,7 @@ from unittest import mock
 import uuid
 
 import deployment
+import plot
 
 from images_service.store.sql import engine
 from images_service.store.sql.migrations import run as migrations
@@ -392,6 +393,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", type=int, default=10, help="of each number of connections"
     )
+    parser.add_argument(
+        "--plot", metavar="FILE", help="draw the CPU; needs matplotlib"
+    )
     parser.add_argument("--only", help="cases whose name holds this")
 
 
@@ -405,9 +409,12 @@ def run(options: argparse.Namespace) -> None:
         print(rule)
         print_row(widths, "request", *names)
         print(rule)
+        measured = {}
         for case in cases(ids):
             if not options.only or options.only in case.name:
-                measure(case, sides, token, options, widths)
+                measured[case.name] = measure(
+                    case, sides, token, options, widths
+                )
         print(rule)
         print_row(CROWD_WIDTHS, *CROWD)
         for side in sides[3:]:
@@ -415,10 +422,23 @@ def run(options: argparse.Namespace) -> None:
         for side in sides:
             largest = deployment.memory_of(side.server)
             print(f"{side.name}: {largest:.0f} MB in a worker")
+    if options.plot:
+        plot.draw(
+            {
+                name: {
+                    "Nova": costs["Nova"],
+                    "this service on MariaDB": costs["beside"],
+                    "on PostgreSQL": costs["PostgreSQL"],
+                }
+                for name, costs in measured.items()
+                if "beside" in costs
+            },
+            options.plot,
+        )
 
 
 def measure(case, sides, token, options, widths):
-    """Measure a case on all sides, and print its row."""
+    """Measure a case on all sides, print its row, and return the costs."""
     if case.is_novas:
         sides = sides[:3]
     for side in sides:
@@ -444,6 +464,7 @@ def measure(case, sides, token, options, widths):
         own, all_ = map(statistics.median, (side.own, side.all))
         cells.append(f"{own:.2f}, {all_:.2f} ({_ratio(first / all_)})")
     print_row(widths[: len(cells) + 1], case.name, *cells)
+    return {side.name: statistics.median(side.all) for side in sides}
 
 
 def _ratio(number):

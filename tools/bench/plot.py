@@ -1,39 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A picture of what requests cost: service, floor and constant answer."""
+"""A picture of what requests cost, beside Nova's own answers."""
 
-SIDES = {"service": "#30638e", "floor": "#8fb8de", "constant": "#d1d1d1"}
+COLOURS = ("#b5443c", "#30638e", "#8fb8de")
 
 
-def draw(measured: dict[str, dict[str, list[float]]], path: str) -> None:
-    """Draw bars of CPU on a logarithmic scale, a field for each driver.
+def draw(measured: dict[str, dict[str, float]], path: str) -> None:
+    """Draw bars of CPU on a logarithmic scale.
 
-    :param measured: driver -> case -> microseconds of CPU for a request of
-        the service, the floor and a constant answer.
+    :param measured: case -> side -> milliseconds of CPU for a request.
     """
     # Only those who want the picture need it.
     from matplotlib import pyplot
 
-    figure, fields = pyplot.subplots(
-        1,
-        len(measured),
-        sharey=True,
-        squeeze=False,
-        figsize=(4 * len(measured) + 1, 5),
-        layout="constrained",
-    )
-    for field, (driver, cases) in zip(
-        fields[0], measured.items(), strict=True
-    ):
-        for number, (side, colour) in enumerate(SIDES.items()):
-            places = [row + (number - 1) * 0.27 for row in range(len(cases))]
-            values = [medians[number] for medians in cases.values()]
-            field.barh(places, values, 0.25, label=side, color=colour)
-        field.set_title(driver)
-        field.set_xscale("log")
-        field.set_xlim(50, 20_000)
-        field.grid(axis="x", alpha=0.3)
-        field.set_xlabel("CPU of workers for a request, microseconds")
-        field.set_yticks(range(len(cases)), list(cases))
-    fields[0][0].invert_yaxis()
-    fields[0][-1].legend(loc="lower right")
+    figure, field = pyplot.subplots(figsize=(8, 5), layout="constrained")
+    sides = list(next(iter(measured.values())))
+    height = 0.8 / len(sides)
+    for number, (side, colour) in enumerate(zip(sides, COLOURS, strict=True)):
+        places = [row + number * height for row in range(len(measured))]
+        values = [costs[side] for costs in measured.values()]
+        bars = field.barh(places, values, height, label=side, color=colour)
+        field.bar_label(bars, fmt="%.2g", padding=2, fontsize=7)
+    field.set_xscale("log")
+    field.grid(axis="x", alpha=0.3)
+    field.set_xlabel("CPU of all processes for a request, milliseconds")
+    middle = height * (len(sides) - 1) / 2
+    field.set_yticks([row + middle for row in range(len(measured))])
+    field.set_yticklabels(measured)
+    field.invert_yaxis()
+    field.legend(loc="lower right")
     figure.savefig(path)
