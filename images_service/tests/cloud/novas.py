@@ -6,6 +6,7 @@ import contextlib
 import functools
 import http.client
 import json
+import os
 
 from images_service.tests.cloud import cloud
 from images_service.tests.cloud import page
@@ -22,6 +23,21 @@ NO_VERSIONS = ("2", "3.1", "9.9", "garbage", "2.1.1", "-1", "")
 Answer = collections.namedtuple("Answer", "status headers body")
 
 
+def named(text):
+    """Return Nova's api-paste.ini with the file beside its folder named."""
+    return page.named(text, "%(here)s/../.images_service/images_service.conf")
+
+
+def own_folder(home):
+    """Make the folder of this service's files in a HOME of Nova.
+
+    What is in HOME itself Nova finds, too.
+    """
+    folder = f"{home}/.images_service"
+    os.mkdir(folder)
+    return folder
+
+
 # How each of them differs from a Nova without this service.
 KINDS: dict[str, dict] = {
     "plain": {},
@@ -29,9 +45,7 @@ KINDS: dict[str, dict] = {
     "behind": {"edit": page.behind},
     "gunicorn": {
         "server": cloud_processes.NovaUnderGunicorn,
-        "edit": functools.partial(
-            page.named, config_file="%(here)s/../images_service.conf"
-        ),
+        "edit": named,
         "environ": {"HOME": "/nonexistent"},
     },
     "granian": {
@@ -41,7 +55,7 @@ KINDS: dict[str, dict] = {
     "eventlet": {
         "edit": page.in_front,
         "options": {"DEFAULT": {"concurrency_backend": "eventlet"}},
-        # From here it is read before anything is imported.
+        # It is read before anything is imported.
         "more": "pyargv = --config-file=%d/nova.conf",
         "threads": 1,
     },
@@ -55,6 +69,49 @@ def store():
     cloud.running().launch(server)
     server.create()
     return server
+
+
+def nova_user(**more):
+    """Return how Nova gets a token, and how it validates those of others."""
+    running = cloud.running()
+    login = running.login("nova")
+    return {
+        "auth_type": "password",
+        **login,
+        "www_authenticate_uri": login["auth_url"],
+        "memcached_servers": running.memcached.address,
+        **more,
+    }
+
+
+@functools.cache
+def placement():
+    """Return a Placement that has not started."""
+    running = cloud.running()
+    return cloud_processes.Placement(
+        running.make_folder(),
+        running.environment,
+        running.database,
+        nova_user(),
+    )
+
+
+def full_options():
+    """Return options of a Nova that has servers, of which none exists."""
+    running = cloud.running()
+    login = {"auth_type": "password", **running.login("nova")}
+    return {
+        "DEFAULT": {
+            "transport_url": running.rabbitmq.transport_url,
+            "compute_driver": "fake.FakeDriver",
+            "report_interval": 1,
+        },
+        "placement": {**login, "endpoint_override": placement().url},
+        "glance": {"endpoint_override": running.glance.url},
+        "service_user": {**login, "send_service_user_token": "true"},
+        "conductor": {"workers": 1},
+        "scheduler": {"workers": 1},
+    }
 
 
 def make(home, authtoken, server=cloud_processes.Nova, **kwargs):
@@ -106,25 +163,21 @@ class NovaTestCase(cloud.CloudTestCase):
     def make_nova(cls, kind, **more):
         """Make a Nova on Keystone.
 
-        :param more: arguments of its class.
+        :param more: arguments of ``make``.
         """
         home = cls.cloud.make_folder()
-        cls.configure(home, oslo_policy={"policy_file": "policy.yaml"})
-        with open(f"{home}/policy.yaml", "w", encoding="utf-8") as file:
+        folder = own_folder(home)
+        cls.configure(folder, oslo_policy={"policy_file": "policy.yaml"})
+        with open(f"{folder}/policy.yaml", "w", encoding="utf-8") as file:
             file.write("# No rules.\n")
-        authtoken = {
-            "www_authenticate_uri": cls.cloud.keystone.auth_url,
-            "auth_url": cls.cloud.keystone.auth_url,
-            "memcached_servers": cls.cloud.memcached.address,
-            "auth_type": "password",
-            "username": "nova",
-            "password": cloud.PASSWORD,
-            "user_domain_id": "default",
-            "project_name": "service",
-            "project_domain_id": "default",
-            "service_token_roles_required": "True",
+        arguments = {
+            "authtoken": nova_user(service_token_roles_required="True"),
+            "options": full_options(),
+            "threads": 4,
+            **KINDS[kind],
+            **more,
         }
-        return make(home, authtoken, **{"threads": 4, **KINDS[kind], **more})
+        return make(home, **arguments)
 
     def at_nova(self, kind, user):
         """Return what sends a Nova a user's requests."""
@@ -165,3 +218,5 @@ def in_the_catalog():
     """Put the Nova that has this service in front into Keystone's catalog."""
     server = NovaTestCase.novas["front"]
     cloud.running().add_to_catalog("compute", f"{server.url}/v2.1")
+    # A token comes with the catalog of its time.
+    cloud.running().session("amber").invalidate()

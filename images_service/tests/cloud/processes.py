@@ -68,7 +68,7 @@ class _OfOpenStack(processes.HTTPServer):
         # uWSGI would import what is where the tests run.
         self.cwd = self.folder
         self._environment = environment
-        self._programs = os.path.join(environment, "bin")
+        self.programs = os.path.join(environment, "bin")
 
     def _write(self, name, text):
         path = os.path.join(self.folder, name)
@@ -107,7 +107,7 @@ listen = 128
         )
 
     def command(self):
-        return [f"{self._programs}/uwsgi", "--ini", f"{self.folder}/uwsgi.ini"]
+        return [f"{self.programs}/uwsgi", "--ini", f"{self.folder}/uwsgi.ini"]
 
 
 class Glance(_OfOpenStack):
@@ -189,7 +189,7 @@ retry = 0
         create_database(self._database, self.schema)
         subprocess.run(
             [
-                f"{self._programs}/glance-manage",
+                f"{self.programs}/glance-manage",
                 *("--config-file", f"{self.folder}/glance-api.conf"),
                 "db_sync",
             ],
@@ -258,10 +258,11 @@ class NovaDatabases:
 
     # What servers of no cell are in, and those of the only cell.
     CELLS = {"nova_cell0": "none:///", "nova": "{transport_url}"}
+    HOST = "here"
     FLAVORS = {"small": (512, 1, 1), "large": (4096, 2, 20)}
 
     def __init__(self, folder, environment, database):
-        self._programs = os.path.join(environment, "bin")
+        self.programs = os.path.join(environment, "bin")
         self.database = database
         self._path = os.path.join(folder, "nova-databases.conf")
         with open(self._path, "w", encoding="utf-8") as file:
@@ -301,6 +302,8 @@ class NovaDatabases:
                 database_connection=connection(self.database, name),
                 disabled=0,
             )
+        # Nova would look for its hosts once a minute.
+        self._insert("host_mappings", host=self.HOST, cell_id=2)
         for name, (memory, processors, disk) in self.FLAVORS.items():
             self._insert(
                 "flavors",
@@ -319,7 +322,7 @@ class NovaDatabases:
     def _manage(self, *args):
         subprocess.run(
             [
-                f"{self._programs}/nova-manage",
+                f"{self.programs}/nova-manage",
                 *("--config-file", self._path, *args),
             ],
             check=True,
@@ -371,7 +374,7 @@ class Nova(_OfOpenStack):
         groups = {
             "DEFAULT": {
                 "transport_url": "fake:///",
-                "host": "here",
+                "host": databases.HOST,
                 "state_path": self.folder,
             },
             "keystone_authtoken": authtoken,
@@ -395,6 +398,59 @@ class Nova(_OfOpenStack):
         return os.path.join(self.folder, "api-paste.ini")
 
 
+class NovaService(processes.Process):
+    """A service of Nova that is no API.
+
+    :param server: a ``Nova``, whose configuration it reads.
+    :param kind: what follows ``nova-`` in its name.
+    """
+
+    has_workers = True
+
+    def __init__(self, server, databases, kind):
+        super().__init__(server.folder, kind)
+        self.cwd = self.folder
+        self._database = databases.database
+        self._kind = kind
+        self._command = [
+            f"{server.programs}/nova-{kind}",
+            *("--config-file", f"{server.folder}/nova.conf"),
+        ]
+
+    def command(self):
+        return self._command
+
+    def answers(self):
+        """Tell whether it has reported itself."""
+        return self._database.sql(
+            f"SELECT 1 FROM nova.services WHERE `binary` = 'nova-{self._kind}'"
+            " AND report_count > 0 AND deleted = 0"
+        )
+
+
+class Placement(_OfOpenStack):
+    """A Placement under uWSGI.
+
+    :param authtoken: the options of [keystone_authtoken].
+    """
+
+    def __init__(self, folder, environment, database, authtoken):
+        super().__init__(folder, environment, "placement")
+        self.worker_count = 1
+        create_database(database, "placement")
+        text = (
+            "[placement_database]\n"
+            f"connection = {connection(database, 'placement')}\n"
+            "sync_on_startup = true\n"
+            "[keystone_authtoken]\n"
+        )
+        text += "".join(f"{key} = {authtoken[key]}\n" for key in authtoken)
+        self._write("placement.conf", text)
+        self._write_uwsgi(
+            "placement.wsgi.api", "OS_PLACEMENT_CONFIG_DIR", "threads = 4"
+        )
+
+
 class NovaUnderGunicorn(Nova):
     """Nova's API under gunicorn."""
 
@@ -409,7 +465,7 @@ class NovaUnderGunicorn(Nova):
             "timeout = 120\n"
             "control_socket_disable = True\n",
         )
-        return [f"{self._programs}/gunicorn"]
+        return [f"{self.programs}/gunicorn"]
 
 
 class NovaUnderGranian(Nova):
@@ -423,7 +479,7 @@ class NovaUnderGranian(Nova):
             f"workers={self.worker_count}, blocking_threads=4).serve()"
         )
         # As for gunicorn.
-        return [f"{self._programs}/python", "-c", start]
+        return [f"{self.programs}/python", "-c", start]
 
 
 class _TakesConnections(processes.Process):

@@ -70,6 +70,9 @@ class TestOthers(novas.NovaTestCase):
 
     def test_what_is_changed(self):
         keypair = {"name": "images", "public_key": PUBLIC_KEY}
+        self.addCleanup(
+            self.ask, "plain", "DELETE", "/v2.1/os-keypairs/images"
+        )
         answers = {
             kind: [
                 self.ask(kind, method, f"/v2.1/os-keypairs{path}", body)

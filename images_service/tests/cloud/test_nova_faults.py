@@ -83,7 +83,8 @@ class TestFaults(novas.NovaTestCase):
     def write_policy(self, text):
         for kind in self.kinds:
             home = self.novas[kind].environ["HOME"]
-            with open(f"{home}/policy.yaml", "w", encoding="utf-8") as file:
+            path = f"{home}/.images_service/policy.yaml"
+            with open(path, "w", encoding="utf-8") as file:
                 file.write(text)
 
     def assertInForce(self, status):
@@ -155,7 +156,9 @@ class TestFaults(novas.NovaTestCase):
             time.sleep(1)
             frozen = time.monotonic()
             with novas.store().frozen():
-                time.sleep(8)
+                # A request that has begun before ends after 4 seconds, the
+                # next one 4 seconds later.
+                time.sleep(10)
             back = time.monotonic()
             time.sleep(SECONDS)
         for kind in self.kinds:

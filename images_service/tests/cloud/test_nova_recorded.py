@@ -172,8 +172,9 @@ class TestRecorded(base.TestCase):
         """Make a Nova with the images of the cases."""
         home = cloud.running().make_folder()
         options = cls.keystone.options()
+        folder = novas.own_folder(home)
         conf = base.configuration(
-            home,
+            folder,
             api={"auth_strategy": "keystone", "max_microversion": "2.38"},
             keystone_authtoken=options,
         )
@@ -183,7 +184,7 @@ class TestRecorded(base.TestCase):
         subprocess.run(
             [
                 *(sys.executable, "-c", cloud.START_MANAGE),
-                *("--config-file", f"{home}/images_service.conf"),
+                *("--config-file", f"{folder}/images_service.conf"),
                 *("image", "import", f"{CASES}/fixtures.json"),
             ],
             check=True,
