@@ -337,6 +337,9 @@ def start(options, stack):
     ids = fill(running.glance, running.projects[USER])
     postgresql = stack.enter_context(backends.database("postgresql"))
     postgresql = f"postgresql+psycopg:{postgresql.partition(':')[2]}"
+    # As the documentation recommends it for MariaDB.
+    mysqlclient = running.database.url().replace("pymysql", "mysqldb")
+    Stand.elsewhere = mysqlclient
     sides = [
         Side(name, Stand.make_nova(kind, workers=2))
         for name, kind in (
@@ -345,8 +348,6 @@ def start(options, stack):
             ("behind", "behind"),
         )
     ]
-    # As the documentation recommends it for MariaDB.
-    mysqlclient = running.database.url().replace("pymysql", "mysqldb")
     for name, connection, mode in (
         ("beside", mysqlclient, "mirror"),
         ("no mirror", mysqlclient, "none"),

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 import contextlib
 import dataclasses
+import datetime
 import math
 import os
 import time
@@ -55,6 +56,8 @@ MIRROR = Timeouts(connect=10, lock=10, statement=60, total=120)
 _STALE = 1.0
 # Connections that writes leave to reads.
 _FOR_READS = 2
+# The type of a DATETIME column in the protocol of MariaDB and MySQL.
+_DATETIME = 12
 # Statements whose text SQLAlchemy keeps.
 _STATEMENTS = 1024
 
@@ -287,9 +290,24 @@ def _engine(
         for statement in _first_statements(engine.dialect, options, timeouts):
             first.execute(statement)
         first.close()
+        if backend in ("mysql", "mariadb"):
+            _convert_times(raw)
         record.info[limits.GUARD].deadline = time.monotonic() + limits.DAY
 
     return engine
+
+
+def _convert_times(raw: Any) -> None:
+    """Have a driver for MariaDB and MySQL read times as Python does.
+
+    Python's own parser takes a tenth of the time that theirs take, and a page
+    of a thousand images has two thousand times.
+    """
+    # mysqlclient's name, or PyMySQL's, of the converters by a column's type.
+    name = "converter" if hasattr(raw, "converter") else "decoders"
+    converters = dict(getattr(raw, name))
+    converters[_DATETIME] = datetime.datetime.fromisoformat
+    setattr(raw, name, converters)
 
 
 def _parameters(backend: str, timeouts: Timeouts) -> Mapping[str, str]:
