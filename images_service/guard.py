@@ -26,7 +26,8 @@ class Guard:
     A thread of its own asks each question, since no time-out of a client
     covers the look-up of a name, or an answer that arrives byte by byte. Some
     requests wait until their deadline; others wait for half a second, and are
-    refused at once while the service is slow.
+    refused at once while the service is slow. In a process that has just
+    started all wait until their deadlines: its first question takes long.
 
     :param timeout: seconds for one question.
     :param threads: the most threads that ask; a service that sends a byte now
@@ -45,7 +46,8 @@ class Guard:
         self._lock = threading.Lock()
         self._free_threads = threads
         self._waiting = 0
-        self._is_slow = False
+        # None until there is a first answer, or none in time.
+        self._is_slow: bool | None = None
 
     def call(self, question: Callable[[], T], deadline: float) -> T:
         """Return the answer to a question, or raise its error.
@@ -56,7 +58,8 @@ class Guard:
         """
         started = time.monotonic()
         with self._lock:
-            must_hurry = self._waiting >= self._patient
+            is_first = self._is_slow is None
+            must_hurry = not is_first and self._waiting >= self._patient
             if not self._free_threads or (must_hurry and self._is_slow):
                 raise Refused("too many requests wait for it")
             self._free_threads -= 1
@@ -74,7 +77,8 @@ class Guard:
         finally:
             with self._lock:
                 self._waiting -= 1
-                self._is_slow = time.monotonic() - started >= _MOMENT
+                late = time.monotonic() - started >= _MOMENT
+                self._is_slow = not answer.done() or (late and not is_first)
 
     def _start(
         self, question: Callable[[], T], answer: futures.Future[T]

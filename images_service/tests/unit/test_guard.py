@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+from concurrent import futures
 import contextlib
 import threading
 import time
@@ -37,6 +38,13 @@ class TestGuard(base.TestCase):
     def two_that_wait(self):
         """Let two requests wait as long as they like."""
         self.guard = guard.Guard(20)
+        self.call(lambda: True)
+        with self.two_that_wait_more():
+            yield
+
+    @contextlib.contextmanager
+    def two_that_wait_more(self):
+        """The same, of the guard as it is."""
         threads = [
             threading.Thread(target=self.call, args=(self.hang,))
             for _ in range(2)
@@ -83,6 +91,32 @@ class TestGuard(base.TestCase):
                 with self.fails_within(0, 0.4, guard.Refused):
                     self.call(lambda: True)
         self.assertTrue(self.call(lambda: True))
+
+    def test_a_process_that_had_just_started_refused_some(self):
+        """Its first question takes longer than others may wait."""
+        self.guard = guard.Guard(20)
+
+        def ask():
+            time.sleep(0.7)
+            return True
+
+        with futures.ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(self.call, [ask] * 8))
+        self.assertEqual([True] * 8, found)
+        # None of them has made the service a slow one.
+        with self.two_that_wait_more():
+            self.assertTrue(self.call(lambda: True))
+
+    def test_a_service_that_hangs_from_the_start(self):
+        self.guard = guard.Guard(0.1)
+        for _ in range(2):
+            with self.fails_within(0.1, 5):
+                self.call(self.hang)
+        with (
+            self.two_that_wait_more(),
+            self.fails_within(0, 0.4, guard.Refused),
+        ):
+            self.call(lambda: True)
 
     def test_threads_that_hang_are_bounded_and_come_back(self):
         self.guard = guard.Guard(0.01, threads=3)
