@@ -26,13 +26,15 @@ class Guard:
     A thread of its own asks each question, since no time-out of a client
     covers the look-up of a name, or an answer that arrives byte by byte. Some
     requests wait until their deadline; others wait for half a second, and are
-    refused at once while the service is slow. In a process that has just
-    started all wait until their deadlines: its first question takes long.
+    refused at once while the service is slow.
 
     :param timeout: seconds for one question.
     :param threads: the most threads that ask; a service that sends a byte now
         and then holds them.
     :param patient: how many requests wait until their deadline.
+    :param needed_by_all: whether no request is served without an answer. Then
+        all wait in a process that has just started: its first question takes
+        long.
     """
 
     def __init__(
@@ -40,6 +42,8 @@ class Guard:
         timeout: float = math.inf,
         threads: int = 32,
         patient: int = 2,
+        *,
+        needed_by_all: bool = False,
     ) -> None:
         self._timeout = timeout
         self._patient = patient
@@ -47,7 +51,7 @@ class Guard:
         self._free_threads = threads
         self._waiting = 0
         # None until there is a first answer, or none in time.
-        self._is_slow: bool | None = None
+        self._is_slow: bool | None = None if needed_by_all else False
 
     def call(self, question: Callable[[], T], deadline: float) -> T:
         """Return the answer to a question, or raise its error.

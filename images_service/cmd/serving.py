@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import gc
 from http import HTTPStatus
 import math
+import signal
 import time
 from typing import Any
 
@@ -33,6 +34,17 @@ ANSWER_SECONDS = 60
 # Seconds between two looks at the deadlines of a connection.
 _INTERVAL = 1
 
+
+def _let_signals_end_it(_arbiter: Any, _worker: Any) -> None:
+    """Let signals end a worker that has no handlers of its own yet.
+
+    Those that it has from gunicorn's master lose the signal, and the master
+    would wait for the worker until the graceful time-out.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 _SETTINGS: Mapping[str, Any] = {
     "worker_class": "asgi",
     # The ones that are tested, whatever else is installed.
@@ -54,6 +66,7 @@ _SETTINGS: Mapping[str, Any] = {
     # with the monotonic time, so one that hangs at its start would never be
     # too late.
     "pre_fork": lambda _arbiter, worker: worker.tmp.notify(),
+    "post_fork": _let_signals_end_it,
     "child_exit": lambda _arbiter, worker: metrics.ended(worker.pid),
 }
 

@@ -267,7 +267,7 @@ class _IdentityServer:
 
     def __init__(self, server: Any) -> None:
         self._server = server
-        self._guard = guard.Guard()
+        self._guard = guard.Guard(needed_by_all=True)
         self.request = threading.local()
         self.invalidate = server.invalidate
 

@@ -224,6 +224,30 @@ class TestTimeout(TestServing):
         self.assertEqual(before, api.workers())
 
 
+class SlowStart(processes.Api):
+    """images-service-api whose workers take a minute to set up their loop."""
+
+    def command(self):
+        program, option, start, *arguments = super().command()
+        slow = (
+            "import time; from gunicorn.workers import gasgi; "
+            "gasgi.ASGIWorker._setup_event_loop = lambda _: time.sleep(60); "
+        )
+        return [program, option, slow + start, *arguments]
+
+    def answers(self):
+        return len(self.workers()) >= self.worker_count
+
+
+class TestStart(TestServing):
+    def test_workers_that_start_lost_the_signal_to_end(self):
+        api = self.start(api_class=SlowStart)
+        start = time.monotonic()
+        api.process.send_signal(signal.SIGTERM)
+        self.assertEqual(0, api.process.wait(25), api.last_words())
+        self.assertLess(time.monotonic() - start, 10)
+
+
 class Demonstration(processes.Api):
     """images-service-api --demo."""
 
