@@ -85,7 +85,8 @@ class Figures:
     def measure(self, server, requests, seconds):
         before = deployment.cpu_of(server)
         found = load.run(server.port, requests, seconds)
-        used = deployment.cpu_of(server) - before
+        # A short round may use less than is counted.
+        used = max(deployment.cpu_of(server) - before, deployment.LEAST)
         self.cpu.append(used / len(found.latencies) * 1e6)
         self.rate.append(len(found.latencies) / found.seconds)
         self.latencies += found.latencies

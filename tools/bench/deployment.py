@@ -28,6 +28,8 @@ DRIVERS = {
     "psycopg2": "postgresql+psycopg2",
 }
 _TICK = os.sysconf("SC_CLK_TCK")
+# Seconds of CPU that the operating system counts.
+LEAST = 1 / _TICK
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
