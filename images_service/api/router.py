@@ -75,36 +75,41 @@ class Router:
         self._mapper.connect(path, controller=number, action="")
         self._targets.append((version, methods))
 
-    def match(self, path: str) -> Match:
-        """Find where a path leads.
+    def find(self, path: str) -> Match | None:
+        """Find where a path leads, None where it is unknown.
 
         :param path: percent-decoded, bytes as Latin-1, as WSGI has it.
-        :raises NotFound: the path is unknown.
         """
         # Bytes that are no UTF-8 become lone surrogates, which no stored text
         # contains.
         text = path.encode("latin-1").decode("utf-8", "surrogateescape")
         found = self._mapper.match(_SLASHES.sub("/", text) or "/")
         if found is None:
-            raise exception.NotFound
+            return None
         version, methods = self._targets[int(found.pop("controller"))]
         for word in ("action", "end"):
             found.pop(word, None)
         return Match(version, methods, found)
 
+    def match(self, path: str) -> Match:
+        """Find where a path leads.
+
+        :raises NotFound: the path is unknown.
+        """
+        found = self.find(path)
+        if found is None:
+            raise exception.NotFound
+        return found
+
     def is_document(self, path: str) -> bool:
         """Tell whether a path leads to a version document."""
-        try:
-            return self.match(path).methods is None
-        except exception.NotFound:
-            return False
+        found = self.find(path)
+        return found is not None and found.methods is None
 
     def is_action(self, path: str) -> bool:
         """Tell whether a path leads to an action, by whatever method."""
         # Most paths of other services end here.
         if "/images" not in path:
             return False
-        try:
-            return self.match(path).methods is not None
-        except exception.NotFound:
-            return False
+        found = self.find(path)
+        return found is not None and found.methods is not None

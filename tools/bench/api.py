@@ -83,10 +83,10 @@ class Figures:
         self.cpu, self.rate, self.latencies = [], [], []
 
     def measure(self, server, requests, seconds):
-        before = deployment.cpu_of(server)
+        before = server.seconds_of_cpu()
         found = load.run(server.port, requests, seconds)
         # A short round may use less than is counted.
-        used = max(deployment.cpu_of(server) - before, deployment.LEAST)
+        used = max(server.seconds_of_cpu() - before, deployment.LEAST)
         self.cpu.append(used / len(found.latencies) * 1e6)
         self.rate.append(len(found.latencies) / found.seconds)
         self.latencies += found.latencies

@@ -167,7 +167,7 @@ class Side:
         own = sum(map(seconds, tree(self.server.process.pid)))
         pids = {pid for root in roots for pid in tree(root)}
         for name in self._others:
-            pids |= set(processes_of(name))
+            pids |= processes_of(name)
         return own, sum(map(seconds, pids))
 
 
@@ -242,25 +242,22 @@ def tree(pid):
 
 
 def seconds(pid):
-    """Return the seconds of CPU of a process, and of children that ended."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-            fields = file.read().rpartition(")")[2].split()
-    except FileNotFoundError:
-        return 0.0
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    """Return the seconds of CPU of a process, none if it has ended."""
+    with contextlib.suppress(FileNotFoundError):
+        return processes.seconds_of_cpu(pid)
+    return 0.0
 
 
 def processes_of(name):
     """Return the processes whose command line has a name."""
-    found = []
+    found = set()
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with (
             contextlib.suppress(OSError),
             open(f"/proc/{pid}/cmdline", "rb") as file,
         ):
             if name.encode() in file.read():
-                found.append(int(pid))
+                found.add(int(pid))
     return found
 
 

@@ -27,9 +27,8 @@ DRIVERS = {
     "psycopg": "postgresql+psycopg",
     "psycopg2": "postgresql+psycopg2",
 }
-_TICK = os.sysconf("SC_CLK_TCK")
 # Seconds of CPU that the operating system counts.
-LEAST = 1 / _TICK
+LEAST = 1 / os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -46,16 +45,6 @@ class Floor(processes.HTTPServer):
 
     def command(self):
         return self._command
-
-
-def cpu_of(server):
-    """Return the seconds of CPU that a server's workers have used."""
-    ticks = 0
-    for pid in server.workers():
-        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-            fields = file.read().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / _TICK
 
 
 def memory_of(server):

@@ -451,15 +451,7 @@ class CloudTestCase(base.TestCase):
         :param changes: options by group, which take the place of the usual
             ones.
         """
-        keystone = {
-            "auth_type": "password",
-            "auth_url": cls.cloud.keystone.auth_url,
-            "username": "images",
-            "password": PASSWORD,
-            "user_domain_id": "default",
-            "project_name": "service",
-            "project_domain_id": "default",
-        }
+        keystone = {"auth_type": "password", **cls.cloud.login("images")}
         groups: dict[str, dict] = {
             "api": {"auth_strategy": "keystone"},
             "keystone_authtoken": {

@@ -243,15 +243,6 @@ retry = 0
             cursor.executemany(statement, [list(row.values()) for row in rows])
             connection.commit()
 
-    def seconds_of_cpu(self):
-        """Return for how long its workers have used a processor."""
-        ticks = 0
-        for pid in self.workers():
-            with open(f"/proc/{pid}/stat", encoding="ascii") as file:
-                fields = file.read().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
-
 
 class NovaDatabases:
     """Nova's databases in a MariaDB, which its processes share."""

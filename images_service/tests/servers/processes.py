@@ -64,6 +64,16 @@ def children(pid):
         return set(file.read().split())
 
 
+def seconds_of_cpu(pid):
+    """Return for how long a process has used a processor.
+
+    That of children that have ended is included.
+    """
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
 def state(pid):
     """Return what a process does, by each of its threads."""
     found = []
@@ -209,6 +219,10 @@ class HTTPServer(Process):
     def workers(self):
         """Return the process ids of its workers."""
         return children(self.process.pid)
+
+    def seconds_of_cpu(self):
+        """Return for how long its workers have used a processor."""
+        return sum(map(seconds_of_cpu, self.workers()))
 
     def answers(self):
         connection = http.client.HTTPConnection(
