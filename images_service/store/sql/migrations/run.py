@@ -22,7 +22,7 @@ LOCK_TIMEOUT = 10
 STATEMENT_TIMEOUT = 3600
 
 _MIGRATES = "Another process migrates the database."
-_LOCK_NAME = "images_service.db_sync"
+_LOCK_NAME = "images_service."
 _LOCK_NUMBER = 0x696D616765735F73  # "images_s"
 
 
@@ -84,8 +84,13 @@ def lock(db: sa.Connection) -> None:
     name = db.dialect.name
     if name in ("mysql", "mariadb"):
         db.execute(sa.text(f"SET lock_wait_timeout = {LOCK_TIMEOUT}"))
+        # All databases of a server share the names of locks, which have at
+        # most 64 characters.
+        lock_name = sa.func.concat(
+            _LOCK_NAME, sa.func.sha1(sa.func.database())
+        )
         got = db.execute(
-            sa.select(sa.func.get_lock(_LOCK_NAME, LOCK_TIMEOUT))
+            sa.select(sa.func.get_lock(lock_name, LOCK_TIMEOUT))
         ).scalar()
         if not got:
             LOG.error(_MIGRATES)

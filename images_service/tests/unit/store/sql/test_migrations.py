@@ -18,6 +18,7 @@ from images_service.store.sql import schema
 from images_service.store.sql import search_index
 from images_service.store.sql.migrations import run
 from images_service.store.sql.store import SqlStore
+from images_service.tests import backends
 from images_service.tests import base
 
 
@@ -66,6 +67,7 @@ def digests(new):
 
 class TestMigrations(base.TestCase):
     # The functional tests run this class on other databases, too.
+    backend = "sqlite"
     connection = None
 
     def setUp(self):
@@ -227,6 +229,19 @@ class TestMigrations(base.TestCase):
             ):
                 run.sync(self.database)
         run.sync(self.database)
+
+    def test_the_migration_of_another_database_was_waited_for(self):
+        with backends.database(self.backend) as url:
+            other = engine.Database(self.make_conf(connection=url))
+            self.addCleanup(other.dispose)
+            with (
+                mock.patch.object(run, "LOCK_TIMEOUT", 1),
+                other.writer.begin() as db,
+            ):
+                run.lock(db)
+                run.sync(self.database)
+            other.dispose()
+        self.assertEqual(run.head(), run.version(self.database))
 
     def test_migrations_make_what_the_tables_say(self):
         run.sync(self.database)
