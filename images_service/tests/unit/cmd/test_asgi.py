@@ -167,3 +167,26 @@ class TestAdapter(unittest.IsolatedAsyncioTestCase):
             self.assertEqual(202, start["status"])
         thaw.set()
         self.assertEqual(3, len(await asyncio.gather(*waiting)))
+
+    async def test_a_client_that_leaves_before_its_answer(self):
+        began, thaw, errors = threading.Event(), threading.Event(), mock.Mock()
+        asyncio.get_running_loop().set_exception_handler(errors)
+
+        def application(environ, start_response):
+            began.set()
+            thaw.wait(60)
+            return self.application(environ, start_response)
+
+        adapter = asgi.Adapter(application, 1, 10, {})
+        leaving = asyncio.create_task(
+            self.ask(adapter=adapter, raw_path=b"/v2.1/images")
+        )
+        await asyncio.to_thread(began.wait, 60)
+        leaving.cancel()
+        thaw.set()
+        # The one thread is free again, and nothing was logged.
+        async with asyncio.timeout(5):
+            start, _ = await self.ask(adapter=adapter, raw_path=b"/x")
+        self.assertEqual(200, start["status"])
+        self.assertTrue(leaving.cancelled())
+        errors.assert_not_called()
