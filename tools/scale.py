@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure what a page of images costs, from a thousand images to a million.
 
-Makes catalogues of 1k, 10k and 100k images (with --big 1M, too) on each
-database that can be reached, asks for a page in every way that the cost could
-depend on, and prints the rows that the database examined and the median time.
+Starts a MariaDB and a PostgreSQL of its own, with memory for the largest
+catalogue, and makes catalogues of 1k, 10k and 100k images (with --big 1M, too)
+on each, and on SQLite. Asks for a page in every way that the cost could depend
+on; the catalogues take turns. Prints the median time of ten kinds of pages;
+--csv has all, with the rows that the database examined.
 
 Rows examined are, on MariaDB, the Handler_read counters; on PostgreSQL, what
 EXPLAIN ANALYZE says the scans have read, filtered rows included; on SQLite,
@@ -11,12 +13,16 @@ which tells no rows, the steps of its virtual machine.
 """
 
 import argparse
+import collections
 import contextlib
+import csv
 import datetime
+import functools
 import json
 import os
 import statistics
 import sys
+import tempfile
 import time
 
 import made_up_images
@@ -28,12 +34,31 @@ from images_service.store.sql import engine
 from images_service.store.sql import schema
 from images_service.store.sql.migrations import run
 from images_service.store.sql.store import SqlStore
-from images_service.tests import backends
 from images_service.tests import base
+from images_service.tests.servers import processes
 
 LIMIT = 10
 PROJECTS = 10
-TIMES = 7
+# With memory for a million images, and no wait for the disk.
+SERVERS = {
+    "mysql": (
+        processes.MariaDB,
+        ("--innodb-buffer-pool-size=4G", "--innodb-log-file-size=1G"),
+    ),
+    "postgresql": (processes.PostgreSQL, ("-c", "shared_buffers=4GB")),
+}
+NAMES = {"sqlite": "SQLite", "mysql": "MariaDB", "postgresql": "PostgreSQL"}
+COLUMNS = ("database", "images", "page", "rows", "median_ms", "least_ms")
+SHOWN = (
+    *("own, first page", "own, middle page", "admin, first page"),
+    *("public only", "own, name, many", "own, property, some"),
+    *("own, two properties, some", "own, name, status, property"),
+    *("own, changes-since, all", "own, changes-since, few"),
+)
+DRAWN = (
+    *("own, first page", "own, property, some"),
+    *("own, two properties, some", "own, changes-since, all"),
+)
 
 MEMBER = model.Viewer("project-0")
 STRANGER = model.Viewer("nobody")
@@ -150,7 +175,11 @@ class Counter:
         if self.backend == "sqlite":
             sa.event.listen(database.primary.engine, "connect", self.watch)
             # Those that are there aren't watched.
-            database.dispose()
+            database.primary.engine.dispose()
+
+    def stop(self):
+        sa.event.remove(self.database.primary.engine, "connect", self.watch)
+        self.database.primary.engine.dispose()
 
     def watch(self, connection, _record):
         def step():
@@ -206,135 +235,194 @@ def read_by(node):
     return round(rows)
 
 
-@contextlib.contextmanager
-def catalogue(backend, count):
-    """Provide a store with so many images, and how long it took to fill."""
-    with backends.database(backend) as url:
+class Catalogue:
+    """A store with made-up images, and the pages that it is asked for.
+
+    :ivar seconds: it took to fill it.
+    :ivar pages: a function by the name of the listing.
+    :ivar examined: rows by the name of the listing.
+    :ivar times: milliseconds by the name of the listing.
+    """
+
+    def __init__(self, url, count):
         conf = config.load(["--config-file", os.devnull])
         conf.set_override("connection", url, group="database")
         conf.set_override("max_pool_size", 1, group="database")
-        database = engine.Database(conf, engine.COMMANDS)
-        run.sync(database)
-        store = SqlStore(database)
+        self.database = engine.Database(conf, engine.COMMANDS)
+        run.sync(self.database)
+        self._store = SqlStore(self.database)
         start = time.monotonic()
         made = made_up_images.generate(count, PROJECTS, 1)
-        made_up_images.add(store, made)
-        took = time.monotonic() - start
-        with database.writer.connect() as db:
-            analyze = {
-                "sqlite": ["ANALYZE"],
-                "mysql": [
-                    "ANALYZE TABLE images, image_audiences, search_entries"
-                ],
-                "postgresql": ["VACUUM ANALYZE"],
-            }[backend]
-            quickly = db.execution_options(isolation_level="AUTOCOMMIT")
-            for statement in analyze:
-                quickly.exec_driver_sql(statement)
-        yield store, database, took
-        database.dispose()
-
-
-def measure(backend, count):
-    """Return (rows examined, milliseconds) of each kind of page."""
-    results = {}
-    with catalogue(backend, count) as (store, database, took):
-        print(
-            f"{backend}: {count} images stored in {took:.0f} s",
-            file=sys.stderr,
-            flush=True,
-        )
-        counter = Counter(database)
-        for name, query, viewer in listings(store, database, count):
-
-            def page(query=query, viewer=viewer):
-                store.page(query, viewer)
-
+        made_up_images.add(self._store, made)
+        self.seconds = time.monotonic() - start
+        self._analyze()
+        counter = Counter(self.database)
+        self.pages = {
+            name: functools.partial(self._store.page, query, viewer)
+            for name, query, viewer in listings(
+                self._store, self.database, count
+            )
+        }
+        self.examined = {}
+        for name, page in self.pages.items():
             page()
-            examined = counter.examined(page)
-            times = []
-            for _ in range(TIMES):
-                start = time.perf_counter()
-                page()
-                times.append(time.perf_counter() - start)
-            results[name] = (examined, statistics.median(times) * 1000)
-    return results, took
+            self.examined[name] = counter.examined(page)
+        if counter.backend == "sqlite":
+            # Its times are without the counter.
+            counter.stop()
+        self.times = collections.defaultdict(list)
+
+    def _analyze(self):
+        statement = {
+            "sqlite": "ANALYZE",
+            "mysql": "ANALYZE TABLE images, image_audiences, search_entries",
+            "postgresql": "VACUUM ANALYZE",
+        }[self.database.writer.dialect.name]
+        with self.database.writer.connect() as db:
+            quickly = db.execution_options(isolation_level="AUTOCOMMIT")
+            quickly.exec_driver_sql(statement)
+
+    def ask(self, name):
+        """Time a page."""
+        start = time.perf_counter()
+        self.pages[name]()
+        self.times[name].append((time.perf_counter() - start) * 1000)
 
 
-def why(examined, counts):
-    """Say why more rows were examined than at the smallest count, if so.
+@contextlib.contextmanager
+def urls(backend, counts):
+    """Provide the URLs of empty databases on a server with enough memory."""
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        if backend == "sqlite":
+            yield [f"sqlite:///{folder}/{count}.sqlite" for count in counts]
+            return
+        # Server processes of other users look into it.
+        os.chmod(folder, 0o755)
+        kind, options = SERVERS[backend]
+        server = kind(folder)
+        stack.callback(server.stop)
+        server.start(*options)
+        server.wait()
+        url = sa.make_url(server.create())
+        found = []
+        for count in counts:
+            name = f"images_{count}"
+            server.sql(f"CREATE DATABASE {name}")
+            if backend == "mysql":
+                server.sql(f"GRANT ALL ON {name}.* TO images@'127.0.0.1'")
+            made = url.set(database=name)
+            found.append(made.render_as_string(hide_password=False))
+        yield found
 
-    A page reads as many rows of each range as it is long, and a probe some for
-    each row of the page; fewer are examined if there are fewer.
-    """
-    full = examined[-1] / 1.1
-    if examined[0] >= full:
-        return ""
-    filled = next(
-        count
-        for count, rows in zip(counts, examined, strict=True)
-        if rows >= full
-    )
-    if filled == counts[-1] and len(counts) > 2:
-        return "still grows"
-    return f"pages and probes are full from {filled:,}"
+
+def measure(backend, counts, rounds):
+    """Return the catalogues of a database, measured."""
+    with urls(backend, counts) as found:
+        catalogues = []
+        for count, url in zip(counts, found, strict=True):
+            catalogues.append(Catalogue(url, count))
+            print(
+                f"{backend}: {count} images stored in "
+                f"{catalogues[-1].seconds:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+        for name in catalogues[0].pages:
+            for number in range(rounds + 1):
+                for catalogue in catalogues:
+                    catalogue.ask(name)
+                    if not number:
+                        # The first round only warms up.
+                        catalogue.times[name].clear()
+        for catalogue in catalogues:
+            catalogue.database.dispose()
+        return catalogues
 
 
-def table(backend, measured):
-    """Return the lines of a table in reStructuredText."""
-    counts = list(measured)
-    head = ["listing", *(f"{count:,}" for count in counts), "ratio", "why"]
-    rows = [head]
-    for name in measured[counts[0]][0]:
-        cells = [measured[count][0][name] for count in counts]
-        ratio = cells[-1][0] / max(cells[0][0], 1)
-        rows.append(
-            [
-                name,
-                *(f"{rows}; {ms:.1f} ms" for rows, ms in cells),
-                f"{ratio:.2f}",
-                why([examined for examined, _ in cells], counts),
-            ]
-        )
-    rows.append(
-        ["stored in", *(f"{measured[c][1]:.0f} s" for c in counts), "", ""]
-    )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+def rows(backend, counts, catalogues):
+    """Yield the rows of the file of all results."""
+    for count, catalogue in zip(counts, catalogues, strict=True):
+        for name, times in catalogue.times.items():
+            yield (
+                *(backend, count, name, catalogue.examined[name]),
+                *(f"{t:.2f}" for t in (statistics.median(times), min(times))),
+            )
+
+
+def table(counts, measured):
+    """Return the lines of the table of ten pages."""
+    head = ["milliseconds", *NAMES.values()]
+    lines = [head]
+    for name in SHOWN:
+        cells = [name]
+        for backend in NAMES:
+            catalogues = measured.get(backend, ())
+            medians = [statistics.median(c.times[name]) for c in catalogues]
+            cells.append(" · ".join(f"{median:.1f}" for median in medians))
+        lines.append(cells)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     rule = "  ".join("=" * width for width in widths)
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-    return [
-        backend,
-        "-" * len(backend),
-        "",
-        rule,
-        lines[0],
-        rule,
-        *lines[1:],
-        rule,
-        "",
-    ]
+    texts = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in lines]
+    return [rule, texts[0], rule, *texts[1:], rule]
+
+
+def draw(counts, measured, path):
+    """Draw the median time of some pages by the size of the catalogue."""
+    # Only those who want the picture need it.
+    from matplotlib import pyplot
+
+    figure, fields = pyplot.subplots(
+        1, len(measured), figsize=(9, 3.6), sharey=True, layout="constrained"
+    )
+    for field, backend in zip(fields, measured, strict=True):
+        for name in DRAWN:
+            medians = [
+                statistics.median(catalogue.times[name])
+                for catalogue in measured[backend]
+            ]
+            field.plot(counts, medians, marker="o", label=name)
+        field.set_xscale("log")
+        field.set_ylim(bottom=0)
+        field.grid(alpha=0.3)
+        field.set_title(NAMES[backend])
+        field.set_xlabel("images")
+    fields[0].set_ylabel("a page of ten, milliseconds")
+    fields[0].legend(fontsize=7)
+    figure.savefig(path)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--big", action="store_true", help="1M images, too")
-    parser.add_argument(
-        "--backend", action="append", choices=backends.BACKENDS
-    )
+    parser.add_argument("--backend", action="append", choices=NAMES)
     parser.add_argument(
         "--count", action="append", type=int, help="instead of the usual ones"
+    )
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--csv", metavar="FILE", help="write all results")
+    parser.add_argument(
+        "--plot", metavar="FILE", help="draw some; needs matplotlib"
     )
     options = parser.parse_args()
     counts = options.count or [1_000, 10_000, 100_000]
     if options.big:
         counts.append(1_000_000)
-    for backend in options.backend or backends.BACKENDS:
-        reason = backends.missing(backend)
-        if reason is not None:
-            print(f"{backend} is left out: {reason}", file=sys.stderr)
+    measured = {}
+    for backend in options.backend or NAMES:
+        if backend in SERVERS and not SERVERS[backend][0].installed():
+            print(f"{backend} is left out: not installed", file=sys.stderr)
             continue
-        measured = {count: measure(backend, count) for count in counts}
-        print("\n".join(table(backend, measured)), flush=True)
+        measured[backend] = measure(backend, counts, options.rounds)
+    print("\n".join(table(counts, measured)), flush=True)
+    if options.csv:
+        with open(options.csv, "w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(COLUMNS)
+            for backend, catalogues in measured.items():
+                writer.writerows(rows(backend, counts, catalogues))
+    if options.plot:
+        draw(counts, measured, options.plot)
 
 
 if __name__ == "__main__":

@@ -217,9 +217,10 @@ def _run(driver, options, stack):
     if options.keystone:
         _with_keystone(folder, connection, images, lowest, options, stack)
     print_rule()
+    sizes = [deployment.memory_of(side)[0] for side in (service, lowest)]
     print(
-        f"\nA worker has {deployment.memory_of(service):.0f} MB of resident "
-        f"memory, the floor's {deployment.memory_of(lowest):.0f} MB."
+        f"\nA worker has {sizes[0]:.0f} MB of resident memory, the floor's "
+        f"{sizes[1]:.0f} MB."
     )
 
 

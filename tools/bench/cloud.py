@@ -14,6 +14,7 @@ import argparse
 import collections
 import contextlib
 import datetime
+import json
 import os
 import statistics
 import subprocess
@@ -24,6 +25,7 @@ import uuid
 
 import deployment
 import plot
+import sqlalchemy as sa
 
 from images_service.store.sql import engine
 from images_service.store.sql.migrations import run as migrations
@@ -78,6 +80,32 @@ function done(summary, latency)
     e.connect + e.read + e.write + e.status + e.timeout))
 end
 """
+
+
+class Release(processes.Api):
+    """images-service-api of another release, with images of its own.
+
+    :param environment: the folder in which it is installed.
+    """
+
+    def __init__(self, folder, environment, *, workers, threads):
+        super().__init__(folder, "other", workers=workers, threads=threads)
+        self._programs = f"{environment}/bin"
+
+    def command(self):
+        _, _, _, *arguments = super().command()
+        return [f"{self._programs}/images-service-api", *arguments]
+
+    def manage(self, *args):
+        """Run a command of its images-service-manage."""
+        conf = f"{self.folder}/images_service.conf"
+        program = f"{self._programs}/images-service-manage"
+        subprocess.run(
+            [program, "--config-file", conf, *args],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            timeout=600,
+        )
 
 
 class Case:
@@ -367,8 +395,43 @@ def start(options, stack):
             database.dispose()
         stand.sync()
         sides.append(Side(name, server, others))
+    if options.other:
+        sides.append(Side("other", other_release(options)))
     running.launch(*(side.server for side in sides))
     return sides, ids
+
+
+def other_release(options):
+    """Return a server of another release, with the images that Glance lists.
+
+    It is without the mirror, which it may not have.
+    """
+    running = Stand.cloud
+    server = Release(
+        running.make_folder(),
+        options.other,
+        workers=2,
+        threads=options.threads,
+    )
+    running.database.sql(
+        "CREATE DATABASE other_images; "
+        "GRANT ALL ON other_images.* TO images@'127.0.0.1'"
+    )
+    url = sa.make_url(running.database.url())
+    url = url.set(drivername="mysql+mysqldb", database="other_images")
+    Stand.elsewhere = url.render_as_string(hide_password=False)
+    Stand.configure(
+        server.folder,
+        glance={"mode": None},
+        oslo_middleware={"enable_proxy_headers_parsing": "True"},
+    )
+    server.manage("db", "sync")
+    listed = os.path.join(server.folder, "images.json")
+    with open(listed, "w", encoding="utf-8") as file:
+        images = list(Stand().at_glance().every().values())
+        json.dump({"images": images}, file)
+    server.manage("image", "import", listed)
+    return server
 
 
 CROWD = (
@@ -390,6 +453,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--plot", metavar="FILE", help="draw the CPU; needs matplotlib"
+    )
+    parser.add_argument(
+        "--other",
+        metavar="ENVIRONMENT",
+        help="where another release of this service is installed",
     )
     parser.add_argument("--only", help="cases whose name holds this")
 
@@ -415,8 +483,8 @@ def run(options: argparse.Namespace) -> None:
         for side in sides[3:]:
             crowd(side, token, f"/v2.1/images/{ids[0]}", options)
         for side in sides:
-            largest = deployment.memory_of(side.server)
-            print(f"{side.name}: {largest:.0f} MB in a worker")
+            rss, pss = deployment.memory_of(side.server)
+            print(f"{side.name}: a worker has {rss:.0f} MB, PSS {pss:.0f}")
     if options.plot:
         plot.draw(
             {

@@ -29,7 +29,6 @@ DRIVERS = {
 }
 # Seconds of CPU that the operating system counts.
 LEAST = 1 / os.sysconf("SC_CLK_TCK")
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 class Floor(processes.HTTPServer):
@@ -48,12 +47,19 @@ class Floor(processes.HTTPServer):
 
 
 def memory_of(server):
-    """Return the resident memory of a server's largest worker, in MB."""
-    sizes = []
+    """Return the memory of a server's largest worker, in MB.
+
+    :returns: what is resident, and of that its share: of what other processes
+        use, too, such as the code of libraries, each has a part.
+    """
+    found = []
     for pid in server.workers():
-        with open(f"/proc/{pid}/statm", encoding="ascii") as file:
-            sizes.append(int(file.read().split()[1]) * _PAGE)
-    return max(sizes) / 1e6
+        with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+            sizes = {line.split(":")[0]: line.split() for line in file}
+        found.append(
+            tuple(int(sizes[name][1]) * 1024 / 1e6 for name in ("Rss", "Pss"))
+        )
+    return max(found)
 
 
 def service(folder, connection, stack, workers, threads):

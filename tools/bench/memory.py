@@ -3,7 +3,8 @@
 
 One worker, with Keystone and memcached or without, on 1,001 images; requests
 of all kinds take turns, pages of a thousand among them. Printed is the
-worker's resident memory after each ten thousand.
+worker's memory after each ten thousand: what is resident (RSS), and that with
+its part of what it shares with other processes (PSS).
 """
 
 import argparse
@@ -45,8 +46,11 @@ def run(options: argparse.Namespace) -> None:
             [request for each in every for request in each]
             for every in zip(*(case.requests for case in cases), strict=True)
         ]
-        print(f"{'requests':>8}  {'MB':>6}")
+        rss, pss = deployment.memory_of(service)
+        print(f"{'requests':>8}  {'RSS, MB':>7}  {'PSS, MB':>7}")
+        print(f"{0:8}  {rss:7.1f}  {pss:7.1f}", flush=True)
         for sent in range(0, options.requests, ROUND):
             count = min(ROUND, options.requests - sent)
             load.run(service.port, mixed, count=count)
-            print(f"{sent + count:8}  {deployment.memory_of(service):6.1f}")
+            rss, pss = deployment.memory_of(service)
+            print(f"{sent + count:8}  {rss:7.1f}  {pss:7.1f}", flush=True)
