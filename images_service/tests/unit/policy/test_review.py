@@ -300,6 +300,8 @@ class TestAgainstOsloPolicy(ReviewTestCase):
         snapshot = self.snapshot(rules)
         plain = oslo_policy.Enforcer(self.conf, policy_file=path)
         plain.register_defaults(DEFAULTS)
+        # What oslopolicy-validator looks at first.
+        self.assertTrue(plain.check_rules())
         named = personas.named([snapshot])
         callers = [*personas.standard(), *named.personas(["member"])]
         asked = [rule for rule in DEFAULTS if rule.name in self.asked]
