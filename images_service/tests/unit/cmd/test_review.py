@@ -181,6 +181,21 @@ class TestDiff(ReviewTestCase):
         )
         self.assertEqual([], [x for x in lines if "narrower" in x])
 
+    def test_a_remote_service_takes_part(self):
+        asks, open_ = {SHOW: "https://policy.example/"}, {SHOW: "@"}
+        for old, new, words in (
+            (asks, open_, {"may now show"}),
+            (open_, asks, {"may no longer show", "unless a remote service"}),
+            (asks, {SHOW: "!"}, {"may no longer show"}),
+        ):
+            status, out, _ = self.diff(old, new)
+            self.assertEqual(1, status)
+            for line in out.splitlines():
+                self.assertLessEqual(
+                    words, {word for word in words if word in line}
+                )
+                self.assertEqual(len(words) == 2, "remote" in line)
+
     def test_what_allows_more_is_first(self):
         _, out, _ = self.diff({}, {SHOW: "role:reader", DELETE: "@"})
         marks = [line.partition(":")[0] for line in out.splitlines()]
