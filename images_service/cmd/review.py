@@ -235,6 +235,8 @@ class Test(Command):
             snapshot = snapshot_of(self.app.conf, parsed_args.file)
         except FileError as error:
             return _unusable(self, error)
+        for text in expectations.unnamed_roles(snapshot, expected):
+            self.app.LOG.warning("%s", text)
         results = expectations.run(snapshot, expected)
         for result in results:
             verdict = "ok    " if result.holds else "FAILED"

@@ -2,6 +2,7 @@
 """What an operator expects of the rules, in a file, and a report on it."""
 
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 import re
@@ -94,6 +95,22 @@ def _text(value: Mapping[str, Any], key: str) -> str:
     if not isinstance(text, str):
         raise ValueError(f"{key} is missing, or is not a string")
     return text
+
+
+def unnamed_roles(
+    snapshot: enforcer.Snapshot, expectations: Iterable[Expectation]
+) -> Iterator[str]:
+    """Yield a sentence for each role that neither Keystone nor a rule has.
+
+    A mistyped role may do nothing, as is often expected.
+    """
+    named = personas.named([snapshot]).callers
+    known = {*personas.STANDARD, *(name.lower() for name in named)}
+    for expectation in expectations:
+        for role in expectation.question.persona.caller.roles:
+            if not {role.lower(), f"role:{role}".lower()} & known:
+                hint = mistakes.did_you_mean(role, sorted(known))
+                yield f"{expectation.name}: no rule names role {role}{hint}"
 
 
 def run(

@@ -10,6 +10,7 @@ import ast
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 import re
 from typing import Any
 from typing import NamedTuple
@@ -84,7 +85,7 @@ def persona(name: str) -> Persona:
     return _persona(name.split("+"))
 
 
-def _persona(words: Iterable[str]) -> Persona:
+def _persona(words: Sequence[str]) -> Persona:
     values: dict[str, Any] = {**_CALLER, "roles": [], "service_roles": []}
     for word in words:
         kind, colon, value = word.partition(":")

@@ -414,9 +414,10 @@ nobody looks into others:
     def test_what_does_not_hold(self):
         tests = self.write("tests.yaml", self.good)
         report = f"{self.folder}/report.xml"
-        status, out, _ = self.manage(
+        status, out, err = self.manage(
             "policy", "test", tests, "--junit", report
         )
+        self.assertIn("no rule names role janitor\n", err)
         self.assertEqual(1, status)
         self.assertIn(
             "FAILED  janitors tidy up: refused by "
@@ -433,6 +434,20 @@ nobody looks into others:
         message = failed[0].get("message")
         assert message is not None
         self.assertIn(f"refused by {DELETE}", message)
+
+    def test_a_mistyped_role(self):
+        tests = self.write(
+            "tests.yaml",
+            "x: {persona: membr+JANITOR, action: images:index, allowed: true}",
+        )
+        path = self.write("new.json", {DELETE: "role:janitor"})
+        status, _, err = self.manage("policy", "test", tests, path)
+        self.assertEqual(0, status)
+        self.assertEqual(
+            "images-service-manage: x: no rule names role membr; did you mean "
+            "member?\n",
+            err,
+        )
 
     def test_a_remote_service_is_no_answer(self):
         path = self.write("new.json", {DELETE: "https://policy.example/"})
