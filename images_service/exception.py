@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Errors that callers see, and the one table that makes faults of them."""
 
+from collections.abc import Mapping
 from collections.abc import Sequence
 import json
+from typing import Any
 
 Headers = list[tuple[str, str]]
 
@@ -44,7 +46,25 @@ class Unauthorized(Error):
 
 
 class Forbidden(Error):
+    """The caller may not do this.
+
+    :param why: the reason for operators; the default is the message.
+    :param target: of the policy rule that refuses, None if none does.
+    """
+
     message = "Policy does not allow this action."
+
+    def __init__(
+        self,
+        message: str | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+        *,
+        why: str | None = None,
+        target: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message, headers)
+        self.why = str(self) if why is None else why
+        self.target = target
 
 
 class QuotaExceeded(Forbidden):

@@ -29,6 +29,7 @@ from images_service.api import routes
 from images_service.api import versions
 from images_service.api import views
 from images_service.policy import enforcer
+from images_service.policy import refusals
 from images_service.store import base
 
 if TYPE_CHECKING:
@@ -88,9 +89,12 @@ class Controller:
     ) -> None:
         """Raise ``Forbidden`` unless policy allows the action."""
         rule = req.route.rule
-        if not self.policy.allows(rule, req.caller, target):
+        why = self.policy.value.refusal(rule, req.caller, target)
+        if why is not None:
             raise exception.Forbidden(
-                refusal or f"Policy doesn't allow {rule} to be performed."
+                refusal or f"Policy doesn't allow {rule} to be performed.",
+                why=why,
+                target=target,
             )
 
     def visible_image(
@@ -162,6 +166,12 @@ class Application:
                 headers.append(("Content-Length", str(len(body))))
         except exception.Error as error:
             status, headers, body = exception.answer(error)
+            if isinstance(error, exception.Forbidden):
+                refusals.log(
+                    environ[context.ACTION],
+                    environ[context.ENVIRON_KEY],
+                    error,
+                )
         environ[context.ANSWERED] = True
         start_response(
             f"{status} {HTTPStatus(status).phrase}",

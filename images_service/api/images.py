@@ -11,6 +11,7 @@ from images_service.api import views
 from images_service.api.dispatch import Controller
 from images_service.api.dispatch import Request
 from images_service.policy import enforcer
+from images_service.policy import refusals
 from images_service.policy import rules
 
 
@@ -47,7 +48,7 @@ class Images(Controller):
         """Delete one image.  DELETE /images/{image_id}."""
         image = self.writable_image(req, image_id)
         if image.protected:
-            raise exception.Forbidden(self.refusal)
+            raise exception.Forbidden(self.refusal, why=refusals.PROTECTED)
         self.store.delete(image, req.token)
 
     def _query(self, req: Request) -> model.ListQuery:

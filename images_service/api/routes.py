@@ -81,28 +81,33 @@ def list_rules() -> list[policy.RuleDefault]:
 
     Also an entry point of oslo.policy's tools.
     """
-    show = "See the size of images in show and detail."
-    documented = [
-        *(
-            (r.rule, r.default, r.description, r.method, r.path)
-            for r in ROUTES
-        ),
-        (rules.IMAGE_SIZE, _READ, show, "GET", _IMAGE),
-    ]
     return [
         policy.RuleDefault(
             rules.CONTEXT_IS_ADMIN,
             "role:admin",
-            "Who sees the images of every project.",
+            "See the images of every project.",
         ),
         *(
-            policy.DocumentedRuleDefault(
-                name,
-                check,
-                description,
-                [{"method": method, "path": path}],
-                scope_types=["project"],
-            )
-            for name, check, description, method, path in documented
+            _documented(r.rule, r.default, r.description, (r.method, r.path))
+            for r in ROUTES
+        ),
+        _documented(
+            rules.IMAGE_SIZE,
+            _READ,
+            "See the size of images.",
+            ("GET", _IMAGE),
+            ("GET", "/images/detail"),
         ),
     ]
+
+
+def _documented(
+    name: str, check: str, description: str, *requests: tuple[str, str]
+) -> policy.DocumentedRuleDefault:
+    return policy.DocumentedRuleDefault(
+        name,
+        check,
+        description,
+        [{"method": method, "path": path} for method, path in requests],
+        scope_types=["project"],
+    )

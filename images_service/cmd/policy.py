@@ -2,7 +2,12 @@
 """images-service-manage policy …, and what oslo.policy's commands load."""
 
 import argparse
+from collections.abc import Mapping
+import contextlib
+import os
+import sys
 from typing import Any
+from typing import TextIO
 
 from cliff import lister
 from oslo_config import cfg
@@ -19,7 +24,11 @@ from images_service.cmd.manage import Command
 from images_service.cmd.manage import DatabaseCommand
 from images_service.policy import enforcer
 from images_service.policy import loader
+from images_service.policy import mistakes
+from images_service.policy import refusals
 from images_service.policy import rules
+
+_REQUEST = "req-5b0d8a1e-3173-4151-9da6-b1a9b4c55f8e"
 
 
 def enforcer_for_tools() -> oslo_policy.Enforcer:
@@ -43,10 +52,26 @@ def enforcer_for_tools() -> oslo_policy.Enforcer:
     return found
 
 
+def snapshot_of(conf: cfg.ConfigOpts, path: str | None) -> enforcer.Snapshot:
+    """Return the rules of a file, or of a folder's files; log the warnings.
+
+    :param path: None for the configured files.
+    :raises FileError: a file cannot be used.
+    """
+    if path is None:
+        return enforcer.Policy(conf, routes.list_rules()).value
+    contents = {file: files.read(file) for file in loader.paths_at(conf, path)}
+    snapshot = enforcer.Snapshot(conf, routes.list_rules(), contents)
+    snapshot.log_warnings()
+    return snapshot
+
+
 class Check(Command):
     """Check a policy file as a service does that starts.
 
-    Without FILE, the configured files are checked. A condition that can never
+    Without FILE, the configured files are checked. FILE may be a folder, with
+    policy.json or policy.yaml and policy.d. What has no effect is told, such
+    as a rule that a later file replaces. A condition that can never
     pass is an error here; a service accepts it with a warning.
     """
 
@@ -55,13 +80,17 @@ class Check(Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         conf, path = self.app.conf, parsed_args.file
-        if path is None:
-            snapshot = enforcer.Policy(conf, routes.list_rules()).value
-        else:
-            snapshot = enforcer.Snapshot(
-                conf, routes.list_rules(), {path: files.read(path)}
-            )
-            snapshot.log_warnings()
+        snapshot = snapshot_of(conf, path)
+        paths = loader.paths_at(conf, path)
+        for text in loader.overridden(
+            {each: files.read(each) for each in paths}
+        ):
+            print(text)
+        for name, check in snapshot.checks.items():
+            rule = snapshot.rules[name]
+            for condition in mistakes.without_effect(check):
+                if rule.line is not None:
+                    print(rule.error(f": {condition} has no effect"))
         if snapshot.mistakes:
             return 1
         print("The policy is good.")
@@ -89,18 +118,21 @@ class Explain(DatabaseCommand):
 
     Prints the rule, and the result of every condition. Without --image the
     target is an image of the caller's own project of which nothing else is
-    known; context_is_admin has no target. The exit status is 0 if the rule
-    allows it, else 1.
+    known; context_is_admin has no target. With --request it tells why a
+    request was answered 403, from the log of the service, and what the present
+    rules say. The exit status is 0 if the rule allows it, else 1.
     """
 
     examples = (
         "policy explain images:delete --roles member,reader --project "
         "8a4ce6f2c1d34b4f8d59e9a4b5d0c7e1 --image "
         "0f1c9a52-6a3c-4d8e-9b7e-2d1a4c6e8f00",
+        f"policy explain --request {_REQUEST} --from /var/log/images.log",
     )
     arguments = {
         "rule": {
             "metavar": "RULE",
+            "nargs": "?",
             "help": "as policy list has it; os_compute_api: may be left out",
         },
         "--roles": {
@@ -108,19 +140,29 @@ class Explain(DatabaseCommand):
             "metavar": "ROLE[,ROLE…]",
             "help": "the caller's roles (default: none)",
         },
-        "--project": {
-            "required": True,
-            "metavar": "ID",
-            "help": "the caller's",
-        },
+        "--project": {"metavar": "ID", "help": "the caller's"},
         "--user": {"metavar": "ID", "help": "the caller's"},
         "--image": {"metavar": "ID", "help": "the target"},
+        "--request": {
+            "metavar": "ID",
+            "help": "X-OpenStack-Request-ID of an answer 403, instead of RULE",
+        },
+        # cliff takes --log for its own --log-file.
+        "--from": {
+            "metavar": "PATH",
+            "dest": "log",
+            "help": "the log of the request, - for standard input (default: "
+            "[DEFAULT] log_file)",
+        },
     }
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
+        if parsed_args.request is not None:
+            return self._explain_request(parsed_args)
+        if parsed_args.rule is None or parsed_args.project is None:
+            raise ValueError("give RULE and --project, or --request")
         policy = enforcer.Policy(self.app.conf, routes.list_rules())
-        snapshot = policy.value
-        rule = _known(snapshot, parsed_args.rule)
+        rule = _known(policy.value, parsed_args.rule)
         roles = [role.strip() for role in parsed_args.roles.split(",")]
         caller = context.RequestContext(
             user_id=parsed_args.user,
@@ -141,15 +183,71 @@ class Explain(DatabaseCommand):
             target = enforcer.target_of(image)
         if rule.name == rules.CONTEXT_IS_ADMIN:
             target = {}
-        explanation = snapshot.explain(rule.name, caller, target)
-        print(f'{rule.name}: "{rule.text}"\n  from: {rule.source}')
-        values = (f"{name}={value}" for name, value in target.items())
-        print(f"  target: {' '.join(values)}\n")
-        print("\n".join(explanation.lines()))
-        if rule.name == rules.CONTEXT_IS_ADMIN and snapshot.holds_for_everyone:
-            print(f"\n{enforcer.EVERYONE}")
+        return _explained(policy.value, rule, caller, target)
+
+    def _explain_request(self, parsed_args: argparse.Namespace) -> int:
+        found = self._refusal(parsed_args.request, parsed_args.log)
+        print(f"{found.action} was refused: {found.why}")
+        print(f"  caller: {_listed(found.caller)}")
+        if found.target is None:
+            # Protection and quotas are no matter of rules.
             return 1
-        return int(not explanation.passes)
+        print(f"  target: {_listed(found.target)}\n\nThe present rules:\n")
+        snapshot = enforcer.Policy(self.app.conf, routes.list_rules()).value
+        caller = context.RequestContext(**found.caller, overwrite=False)
+        rule = _known(snapshot, found.action)
+        return _explained(snapshot, rule, caller, found.target)
+
+    def _refusal(self, request_id: str, path: str | None) -> refusals.Refusal:
+        """Return the refusal of a request from the log.
+
+        :raises ValueError: no log is known, or the log does not have it.
+        """
+        conf = self.app.conf
+        if path is None and conf.log_file:
+            path = os.path.join(conf.log_dir or "", conf.log_file)
+        if path is None:
+            raise ValueError(
+                "[DEFAULT] log_file is not set: give --from PATH, or - for "
+                "standard input"
+            )
+        with contextlib.ExitStack() as stack:
+            lines: TextIO = sys.stdin
+            if path != "-":
+                lines = stack.enter_context(
+                    open(path, encoding="utf-8", errors="replace")
+                )
+            found = refusals.find(lines, request_id)
+        if found is None:
+            raise ValueError(
+                f"{path} has no refusal of request {request_id}; the log must "
+                "have lines of level INFO"
+            )
+        return found
+
+
+def _explained(
+    snapshot: enforcer.Snapshot,
+    rule: loader.Rule,
+    caller: context.RequestContext,
+    target: Mapping[str, Any],
+) -> int:
+    """Print why a rule allows a caller something; return the exit status."""
+    explanation = snapshot.explain(rule.name, caller, target)
+    print(f'{rule.name}: "{rule.text}"\n  from: {rule.source}')
+    print(f"  target: {_listed(target)}\n")
+    print("\n".join(explanation.lines()))
+    if rule.name == rules.CONTEXT_IS_ADMIN and snapshot.holds_for_everyone:
+        print(f"\n{enforcer.EVERYONE}")
+        return 1
+    return int(not explanation.passes)
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    return " ".join(
+        f"{name}={','.join(value) if isinstance(value, list) else value}"
+        for name, value in values.items()
+    )
 
 
 def _known(snapshot: enforcer.Snapshot, name: str) -> loader.Rule:

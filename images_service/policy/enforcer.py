@@ -131,26 +131,46 @@ class Snapshot:
             )
         )
 
-    def explain(
+    @property
+    def checks(self) -> expressions.Checks:
+        """The rules, as oslo.policy has parsed them."""
+        checks: expressions.Checks = self._enforcer.rules
+        return checks
+
+    def asks_remote(self, rule: str) -> bool:
+        """Tell whether a remote service or a plug-in may decide a rule."""
+        return self._attributes[rule] is None
+
+    def refusal(
         self, rule: str, caller: RequestContext, target: Mapping[str, Any]
+    ) -> str | None:
+        """Return the conditions that refuse something, None if it is allowed.
+
+        :raises PolicyUnavailable: as ``allows`` does.
+        """
+        if self.allows(rule, caller, target):
+            return None
+        for remote_answer in (False, True):
+            found = self._evaluated(rule, caller, target, remote_answer)
+            if not found.passes:
+                return found.why()
+        return "remote services, or the scope of the token"
+
+    def explain(
+        self,
+        rule: str,
+        caller: RequestContext,
+        target: Mapping[str, Any],
+        remote_answer: bool | None = None,
     ) -> expressions.Explanation:
-        """Tell why a rule allows a caller something, or does not."""
-        values = caller.to_policy_values()
+        """Tell why a rule allows a caller something, or does not.
 
-        def ask(condition: expressions.AnyCheck) -> tuple[bool, str]:
-            try:
-                # AndCheck passes the arguments that a plug-in's check takes.
-                passes = policy.AndCheck([condition])(
-                    dict(target), values, self._enforcer, rule
-                )
-            except Exception as error:
-                return False, _reason(error)
-            return passes, _note(condition, target)
-
-        checks = self._enforcer.rules
-        found = expressions.explain(
-            policy.RuleCheck("rule", rule), checks, ask
-        )
+        :param remote_answer: of each remote service; None asks them. If it is
+            given, notes are left out, and URLs, since they may hold secrets.
+        """
+        found = self._evaluated(rule, caller, target, remote_answer)
+        if remote_answer is not None and self.asks_remote(rule):
+            return found
         # A request's decision depends on the token's scope as well, and ends
         # at a condition that cannot be evaluated.
         note = ""
@@ -159,6 +179,34 @@ class Snapshot:
         except Exception as error:
             passes, note = False, _reason(error)
         return found._replace(passes=passes, note=note)
+
+    def _evaluated(
+        self,
+        rule: str,
+        caller: RequestContext,
+        target: Mapping[str, Any],
+        remote_answer: bool | None,
+    ) -> expressions.Explanation:
+        """Return the results of all conditions of a rule."""
+        values, own_target = caller.to_policy_values(), dict(target)
+
+        def ask(condition: expressions.AnyCheck) -> expressions.Explanation:
+            if remote_answer is not None and isinstance(
+                condition, remote.RemoteCheck
+            ):
+                return expressions.Explanation(condition.place, remote_answer)
+            passes, note = False, ""
+            try:
+                passes = condition(own_target, values, self._enforcer, rule)
+                if remote_answer is None:
+                    note = _note(condition, target)
+            except Exception as error:
+                note = _reason(error)
+            return expressions.Explanation(str(condition), passes, note)
+
+        return expressions.explain(
+            policy.RuleCheck("rule", rule), self.checks, ask
+        )
 
 
 def _note(condition: expressions.AnyCheck, target: Mapping[str, Any]) -> str:

@@ -77,6 +77,18 @@ def references(check: AnyCheck) -> list[str]:
     ]
 
 
+def expanded(checks: Checks, name: str) -> AnyCheck:
+    """Return a rule's check with those that it refers to in their place."""
+    return rebuilt(
+        checks[name],
+        lambda condition: (
+            expanded(checks, condition.match)
+            if isinstance(condition, policy.RuleCheck)
+            else condition
+        ),
+    )
+
+
 def reach(checks: Checks) -> dict[str, list[str]]:
     """Return for each rule its name and those of all that it refers to.
 
@@ -121,6 +133,24 @@ class Explanation(NamedTuple):
     note: str = ""
     parts: Sequence["Explanation"] = ()
 
+    def why(self) -> str:
+        """Return the conditions that decide, with ``not`` if they fail."""
+        return " and ".join(dict.fromkeys(self._deciding()))
+
+    def _deciding(self) -> Iterator[str]:
+        if not self.parts:
+            constant = self.text in ("@", "!")
+            yield self.text if self.passes or constant else f"not {self.text}"
+            return
+        parts = self.parts
+        if self.text in ("and", "or"):
+            # One part is enough for "and" to fail, and for "or" to pass.
+            enough = self.passes == (self.text == "or")
+            parts = [part for part in parts if part.passes == self.passes]
+            parts = parts[:1] if enough else parts
+        for part in parts:
+            yield from part._deciding()
+
     def lines(self) -> list[str]:
         """Return a line for the check, and one for each part."""
         verdict = "passes" if self.passes else "fails "
@@ -135,11 +165,11 @@ class Explanation(NamedTuple):
 def explain(
     check: AnyCheck,
     checks: Checks,
-    ask: Callable[[AnyCheck], tuple[bool, str]],
+    ask: Callable[[AnyCheck], Explanation],
 ) -> Explanation:
     """Evaluate all conditions of a check, whether or not they still matter.
 
-    :param ask: returns whether a condition passes, and a note.
+    :param ask: evaluates a condition.
     """
     below = parts(check)
     if isinstance(check, policy.RuleCheck):
@@ -155,4 +185,4 @@ def explain(
             return Explanation("or", any(results), "", found)
         case policy.NotCheck():
             return Explanation("not", not results[0], "", found)
-    return Explanation(str(check), *ask(check))
+    return ask(check)

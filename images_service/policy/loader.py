@@ -5,6 +5,7 @@ oslo.policy takes a broken file for an empty one, a mistyped name for a rule of
 its own, and null for a rule that allows everyone.
 """
 
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import graphlib
@@ -19,6 +20,9 @@ from images_service import files
 from images_service.files import FileError
 from images_service.policy import expressions
 from images_service.policy import mistakes
+
+# Returns the path of a file by its name, None if there is none.
+Find = Callable[[str], str | None]
 
 # The source of a rule that no file defines.
 DEFAULT = "default"
@@ -53,14 +57,22 @@ def main_file(conf: cfg.ConfigOpts) -> str | None:
         if path is None:
             raise FileError(name, None, "there is no such file")
         return path
-    json, yaml = map(conf.find_file, ("policy.json", "policy.yaml"))
+    return _either(conf.find_file) or config.find_file(conf, name)
+
+
+def _either(find: Find) -> str | None:
+    """Return the path of policy.json or policy.yaml.
+
+    :raises FileError: both are there.
+    """
+    json, yaml = map(find, ("policy.json", "policy.yaml"))
     if json and yaml:
         raise FileError(
             f"{json}, {yaml}",
             None,
             "both are there; name one in [oslo_policy] policy_file",
         )
-    return json or yaml or config.find_file(conf, name)
+    return json or yaml
 
 
 def paths(conf: cfg.ConfigOpts, main: str | None) -> list[str]:
@@ -69,9 +81,33 @@ def paths(conf: cfg.ConfigOpts, main: str | None) -> list[str]:
     :param main: the policy file that existed at start.
     :raises FileError: a folder of policy files cannot be read.
     """
-    path = main or main_file(conf)
+    return _beside(main or main_file(conf), conf, conf.find_file)
+
+
+def paths_at(conf: cfg.ConfigOpts, path: str | None) -> list[str]:
+    """Return a file, or the policy files of a folder as a service reads them.
+
+    :param path: None for the configured files.
+    :raises FileError: there is none, or a folder cannot be read.
+    """
+    if path is None:
+        return paths(conf, None)
+    if not os.path.isdir(path):
+        return [path]
+
+    def find(name: str) -> str | None:
+        inside = os.path.join(path, name)
+        return inside if os.path.exists(inside) else None
+
+    found = _beside(_either(find), conf, find)
+    if not found:
+        raise FileError(path, None, "the folder has no policy files")
+    return found
+
+
+def _beside(path: str | None, conf: cfg.ConfigOpts, find: Find) -> list[str]:
     found = [path] if path else []
-    folders = map(conf.find_file, conf.oslo_policy.policy_dirs)
+    folders = map(find, conf.oslo_policy.policy_dirs)
     for folder in filter(None, folders):
         try:
             names = sorted(os.listdir(folder))
@@ -106,6 +142,19 @@ def load(
             if not isinstance(text, str):
                 raise rule.error(" is not a string")
     return rules
+
+
+def overridden(contents: Mapping[str, bytes]) -> list[str]:
+    """Return the rules of files that a later file replaces, in sentences."""
+    found: dict[str, Rule] = {}
+    problems = []
+    for path, content in contents.items():
+        for name, (line, text) in files.parse_map(path, content).items():
+            if name in found:
+                problem = f" has no effect: {path}:{line} replaces it"
+                problems.append(str(found[name].error(problem)))
+            found[name] = Rule(name, path, line, text)
+    return problems
 
 
 def parse(

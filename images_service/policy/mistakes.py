@@ -18,6 +18,7 @@ import uuid
 from oslo_policy import policy
 
 from images_service import context
+from images_service import model
 from images_service.policy import expressions
 from images_service.policy import rules
 
@@ -28,6 +29,15 @@ _DEEPEST = 50
 _WORD = re.compile(r"[()]|[^\s()]\S*?(?=\)*(?:\s|$))")
 _OPERATORS = ("and", "or", "not")
 _START, _END = "the start", "the end"
+_ATTRIBUTE = re.compile(r"%\((\w+)\)s")
+# The values of attributes that have few.
+_VALUES = {
+    "visibility": model.VISIBILITIES,
+    "status": tuple(model.STATUSES),
+    "protected": ("True", "False"),
+}
+# Conditions of a rule above which all their results are too many.
+_MOST = 8
 # What other services and older releases call an attribute.
 _SYNONYMS = {
     "id": "image_id",
@@ -137,6 +147,7 @@ def never_passes(
             hint = _hint(name, attributes, "%({})s")
             return f"the target has no {name}; {hint}"
     kind, _, match = str(condition).partition(":")
+    wanted = _ATTRIBUTE.fullmatch(match)
     # "system" is oslo.policy's other name of system_scope.
     known = [*_values(), "system"]
     if (
@@ -151,9 +162,56 @@ def never_passes(
         hint = _hint(kind, known, f"{{}}:{match}", "role", "rule", "http")
         if kind == "is_admin":
             hint = f"did you mean rule:{rules.CONTEXT_IS_ADMIN}?"
+        elif kind in attributes and "%" not in match:
+            hint = f"did you mean '{match}':%({kind})s?"
         return f"a caller has no {kind}; {hint}"
+    if wanted and value not in _VALUES.get(wanted[1], (value,)):
+        name = wanted[1]
+        hint = _hint(value, _VALUES[name], f"'{{}}':%({name})s")
+        return f"the {name} of no image is {value}; {hint}"
     constants = "%" not in match and value != match
     return "it compares two constants" if constants else ""
+
+
+def without_effect(check: expressions.AnyCheck) -> list[str]:
+    """Return the conditions that never matter, as after ``@ or``.
+
+    Rules with many conditions are not examined.
+    """
+    found = [str(each) for each in expressions.conditions(check)]
+    constants = {"@": [True], "!": [False]}
+    names = list(dict.fromkeys(found))
+    if len(names) > _MOST:
+        return []
+    choices = [constants.get(name, [True, False]) for name in names]
+    results = [
+        dict(zip(names, values, strict=True))
+        for values in itertools.product(*choices)
+    ]
+
+    def matters(place: int, result: dict[str, bool]) -> bool:
+        values = [result[name] for name in found]
+        values[place] = not values[place]
+        changed = _passes(check, iter(values))
+        values[place] = not values[place]
+        return changed != _passes(check, iter(values))
+
+    return [
+        name
+        for place, name in enumerate(found)
+        if name not in constants
+        and not any(matters(place, result) for result in results)
+    ]
+
+
+def _passes(check: expressions.AnyCheck, values: Iterator[bool]) -> bool:
+    """Return the result of a check by those of its conditions, in order."""
+    parts = [_passes(part, values) for part in expressions.parts(check)]
+    if isinstance(check, policy.AndCheck):
+        return all(parts)
+    if isinstance(check, policy.OrCheck):
+        return any(parts)
+    return not parts[0] if parts else next(values)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -181,10 +239,11 @@ def holds_for_everyone(
     """
 
     def passes(stranger: dict[str, Any], answer: bool) -> bool:
-        def ask(condition: expressions.AnyCheck) -> tuple[bool, str]:
-            if not expressions.is_own(condition):
-                return answer, ""
-            return enforcer.enforce(condition, {}, stranger), ""
+        def ask(condition: expressions.AnyCheck) -> expressions.Explanation:
+            passes = answer
+            if expressions.is_own(condition):
+                passes = enforcer.enforce(condition, {}, stranger)
+            return expressions.Explanation(str(condition), passes)
 
         check = checks[rules.CONTEXT_IS_ADMIN]
         return expressions.explain(check, checks, ask).passes

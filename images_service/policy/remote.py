@@ -66,12 +66,13 @@ class RemoteCheck(policy.Check):
         except Exception as error:
             LOG.error(
                 "Policy rule %s: no answer from %s: %s",
-                *(current_rule, self._place(), _reason(error)),
+                *(current_rule, self.place, _reason(error)),
             )
             raise exception.PolicyUnavailable from error
 
-    def _place(self) -> str:
-        """Return the scheme and the host; the rest of a URL may be secret."""
+    @property
+    def place(self) -> str:
+        """The scheme and the host; the rest of a URL may be secret."""
         host = urllib.parse.urlsplit(str(self)).netloc.rpartition("@")[2]
         return f"{self.kind}://{host}" if host else self.kind
 

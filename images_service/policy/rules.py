@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules that no action is named after, and what rules know of a target."""
+"""Names of rules, and what rules know of a target."""
 
 from oslo_policy import policy
 
 CONTEXT_IS_ADMIN = "context_is_admin"
 IMAGE_SIZE = "os_compute_api:image-size"
+DELETE = "os_compute_api:images:delete"
 
 # The attributes of a target: of an image, and of a project.
 IMAGE_ATTRIBUTES = frozenset(

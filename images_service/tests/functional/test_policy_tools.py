@@ -61,6 +61,15 @@ class TestOsloPolicyTools(base.ManageTestCase):
             self.assertEqual(1, status)
             self.assertIn(problem, out)
 
+    def test_validator_knows_no_rules_of_ones_own(self):
+        """The documentation says so; policy check takes this file."""
+        self.write({DELETE: "rule:janitors", "janitors": "role:janitor"})
+        self.assertEqual(0, self.manage("policy", "check")[0])
+        status, out, _ = self.ours("oslopolicy-validator")
+        self.assertEqual(
+            (1, "Unknown rule found in policy file: janitors\n"), (status, out)
+        )
+
     def test_list_redundant(self):
         self.write({DELETE: "!", "context_is_admin": "role:admin"})
         status, out, err = self.ours("oslopolicy-list-redundant")

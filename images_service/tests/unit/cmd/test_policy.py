@@ -76,6 +76,26 @@ class TestPolicy(base.ManageTestCase):
             self.assertEqual(1, len(logs.output))
             self.assertIn("holds for every caller", logs.output[0])
 
+    def test_check_tells_what_has_no_effect(self):
+        path = self.write(f'{{\n"{DELETE}": "@ or role:a"}}')
+        status, out, _ = self.manage("policy", "check")
+        self.assertEqual(0, status)
+        self.assertEqual(
+            f"{path}:2: rule {DELETE}: role:a has no effect\n"
+            "The policy is good.\n",
+            out,
+        )
+        os.mkdir(f"{self.folder}/policy.d")
+        later = self.write(f'{{"{DELETE}": "!"}}', "policy.d/1.json")
+        for args in ((), (self.folder,)):
+            status, out, _ = self.manage("policy", "check", *args)
+            self.assertEqual(0, status)
+            self.assertEqual(
+                f"{path}:2: rule {DELETE} has no effect: {later}:1 replaces "
+                "it\nThe policy is good.\n",
+                out,
+            )
+
     def test_list(self):
         path = self.write(json.dumps({DELETE: "role:janitor"}))
         status, out, _ = self.manage("policy", "list", "-f", "json")

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 import graphlib
+import itertools
 import unittest
 
+import hypothesis
+from hypothesis import strategies as st
 from oslo_policy import policy
 
 from images_service.policy import expressions
@@ -79,3 +82,48 @@ class TestExpressions(unittest.TestCase):
                     self.assertEqual(way, error.args[1])
                 else:
                     self.assertEqual([], way)
+
+
+class TestWhy(unittest.TestCase):
+    names = ("role:a", "role:b", "role:c", "role:d")
+
+    def explained(self, text, roles):
+        def ask(condition):
+            passes = str(condition) in roles or str(condition) == "@"
+            return expressions.Explanation(str(condition), passes)
+
+        check = policy.RuleDefault("", text).check
+        return expressions.explain(check, {}, ask)
+
+    @hypothesis.settings(max_examples=200, deadline=None, database=None)
+    @hypothesis.given(
+        st.recursive(
+            st.sampled_from([*names, *(f"not {n}" for n in names), "@", "!"]),
+            lambda inner: st.builds(
+                "{}({} {} {})".format,
+                st.sampled_from(["", "not "]),
+                inner,
+                st.sampled_from(["and", "or"]),
+                inner,
+            ),
+            max_leaves=6,
+        ),
+        st.sets(st.sampled_from(names)),
+    )
+    def test_it_decides_whatever_the_other_conditions_are(self, text, roles):
+        found = self.explained(text, roles)
+        why = found.why()
+        words = [word for word in why.split(" and ") if word not in ("@", "!")]
+        fixed = {
+            word.removeprefix("not "): "not " not in word for word in words
+        }
+        self.assertEqual(
+            {word: word in roles for word in fixed}, fixed, (text, why)
+        )
+        free = [name for name in self.names if name not in fixed]
+        for values in itertools.product((True, False), repeat=len(free)):
+            given = dict(zip(free, values, strict=True)) | fixed
+            others = {name for name, passes in given.items() if passes}
+            self.assertEqual(
+                found.passes, self.explained(text, others).passes, (text, why)
+            )

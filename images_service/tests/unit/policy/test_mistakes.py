@@ -34,6 +34,9 @@ class TestNeverPassing(unittest.TestCase):
             "roles:admin",
             "project_id:%(project_id)s",
             "'public':%(visibility)s",
+            "'pending_delete':%(status)s",
+            "'x':%(image_id)s",
+            "'False':%(protected)s",
             "True:%(protected)s",
             "None:None",
             "not 'x':x",
@@ -84,6 +87,25 @@ class TestNeverPassing(unittest.TestCase):
             ),
             ("'x':y", "it compares two constants"),
             (
+                "'publik':%(visibility)s",
+                "the visibility of no image is publik; did you mean "
+                "'public':%(visibility)s?",
+            ),
+            (
+                "'true':%(protected)s",
+                "the protected of no image is true; did you mean "
+                "'True':%(protected)s?",
+            ),
+            (
+                "'gone':%(status)s",
+                "the status of no image is gone; it has active, ",
+            ),
+            (
+                "visibility:public",
+                "a caller has no visibility; did you mean "
+                "'public':%(visibility)s?",
+            ),
+            (
                 "http://127.0.0.1/%(imageid)s",
                 "the target has no imageid; did you mean %(image_id)s?",
             ),
@@ -95,12 +117,12 @@ class TestNeverPassing(unittest.TestCase):
                 self.assertIn(f"{part} never passes: {problem}", found)
 
     def test_a_list_knows_no_image(self):
-        ((rule, found),) = self.problems(**{INDEX: "'x':%(status)s"})
+        ((rule, found),) = self.problems(**{INDEX: "'queued':%(status)s"})
         self.assertEqual(INDEX, rule)
         self.assertIn("the target has no status; it has project_id", found)
         # A rule that others refer to is asked with the targets of all.
         found = self.problems(
-            **{INDEX: "rule:x", DELETE: "rule:x", "x": "'x':%(status)s"}
+            **{INDEX: "rule:x", DELETE: "rule:x", "x": "'queued':%(status)s"}
         )
         self.assertEqual([], found)
 
@@ -111,6 +133,25 @@ class TestNeverPassing(unittest.TestCase):
         )
         self.assertEqual("context_is_admin", rule)
         self.assertIn("project_id:%(project_id)s makes no caller", found)
+
+
+class TestWithoutEffect(unittest.TestCase):
+    def test_conditions(self):
+        for text, expected in (
+            ("", []),
+            ("!", []),
+            ("role:a or rule:b and not role:c", []),
+            ("role:a or role:a", []),
+            ("@ or role:a", ["role:a"]),
+            ("! and role:a or rule:b", ["role:a"]),
+            ("role:a or (role:a and http://x)", ["http://x"]),
+            ("(role:a or role:b) and role:a", ["role:b"]),
+            ("role:a or not role:a or role:b", ["role:b"]),
+            (" or ".join(["@", *(f"role:{n}" for n in range(20))]), []),
+        ):
+            check = policy.RuleDefault("", text).check
+            with self.subTest(text=text):
+                self.assertEqual(expected, mistakes.without_effect(check))
 
 
 class TestCanBeAsked(unittest.TestCase):
