@@ -118,16 +118,23 @@ class Sender:
 
     def put(self, event: Event) -> None:
         """Take an event, without waiting."""
+        try:
+            self._start()
+            self._waiting.put_nowait(event)
+        except (queue.Full, RuntimeError):
+            # The system may have no thread left.
+            _lose(event)
+
+    def _start(self) -> None:
+        """Start the thread where it does not run.
+
+        A server may have forked the process that had it.
+        """
         with self._lock:
-            # A server may have forked the process that had the thread.
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, daemon=True)
                 self._thread.start()
                 atexit.register(self._finish)
-        try:
-            self._waiting.put_nowait(event)
-        except queue.Full:
-            _lose(event)
 
     def _run(self) -> None:
         while True:

@@ -295,6 +295,21 @@ class TestSender(base.TestCase):
         sender._waiting.join()
         self.assertEqual([0, 1, 2, 3], sent)
 
+    def test_no_thread_is_left(self):
+        sent: list[audit.Event] = []
+        sender = Kept(self, sent.append)
+        with (
+            mock.patch.object(
+                threading.Thread, "start", side_effect=RuntimeError
+            ),
+            self.assertLogs(LOGGER, "ERROR") as logs,
+        ):
+            sender.put({"id": 1})
+        self.assertIn('not sent: {"id": 1}', logs.output[0])
+        sender.put({"id": 2})
+        sender._waiting.join()
+        self.assertEqual([{"id": 2}], sent)
+
     def test_an_error(self):
         sent = []
 
