@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compares two answers to the same read, field by field."""
 
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 import contextlib
@@ -94,7 +95,8 @@ class Difference(NamedTuple):
 
     :ivar field: ``status``, ``header NAME``, or a path in the document, such
         as ``images.status``; ids are no part of it.
-    :ivar where: the id of an image in a list, or a list's index.
+    :ivar where: the id of the first image in a list, or a list's index, and
+        how many follow.
     :ivar nova: Nova's value, as JSON.
     :ivar images: this service's.
     :ivar reason: why they differ on purpose, empty if they don't.
@@ -122,9 +124,23 @@ def differences(
         found += _diff("", "", nova.document, images.document)
     except RecursionError:
         found.append(Difference("body", "", "nested too deep", ""))
-    return [
+    return _grouped(
         one._replace(reason=_reason_of_image(one, query, nova, images))
         for one in found
+    )
+
+
+def _grouped(found: Iterable[Difference]) -> list[Difference]:
+    """Return the first difference of each field, with how many follow."""
+    groups: dict[tuple[object, ...], list[Difference]] = {}
+    for one in found:
+        missing = (one.nova == MISSING, one.images == MISSING)
+        groups.setdefault((one.field, one.reason, *missing), []).append(one)
+    return [
+        first._replace(where=f"{first.where} and {len(more)} more")
+        if more
+        else first
+        for first, *more in groups.values()
     ]
 
 

@@ -5,7 +5,6 @@ import argparse
 import collections
 from collections.abc import Iterable
 from collections.abc import Iterator
-from collections.abc import Mapping
 from collections.abc import Sequence
 import fnmatch
 import os
@@ -305,31 +304,15 @@ class Shadow(Command, lister.Lister):
             self._status = (
                 1 if work.differs else (0 if work.has_success else 2)
             )
-        rows = list(_rows(work.found, reads.times))
         _tell(*_summary(work, reads))
-        return _COLUMNS, rows
-
-
-_COLUMNS = (
-    *("request", "times", "field", "where", "nova", "images"),
-    "documented",
-)
-
-
-def _rows(
-    found: Mapping[Request, Iterable[Difference]],
-    times: Mapping[Request, int],
-) -> Iterator[tuple[Any, ...]]:
-    """Yield a row for each field of a request, with its first value."""
-    for request, differences in found.items():
-        groups: dict[tuple[str, str], list[Difference]] = {}
-        for one in differences:
-            groups.setdefault((one.field, one.reason), []).append(one)
-        for (field, reason), places in groups.items():
-            first, *more = places
-            where = first.where + (f" and {len(more)} more" if more else "")
-            values = (field, where, first.nova, first.images, reason)
-            yield str(request), times[request], *values
+        return (
+            *("request", "times", "field", "where", "nova", "images"),
+            "documented",
+        ), [
+            (str(request), reads.times[request], *one)
+            for request, found in work.found.items()
+            for one in found
+        ]
 
 
 def _summary(work: Comparison, reads: access_log.Reads) -> Iterator[str]:

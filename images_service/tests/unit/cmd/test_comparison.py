@@ -146,6 +146,18 @@ class TestDifferences(ComparisonTestCase):
         self.assertEqual("-", found[1][2])
         self.assertEqual(('["1", "2"]', '["2", "1"]'), found[2][2:])
 
+    def test_many_of_a_field_are_one(self):
+        nova = [image(NOVA, str(n), a=n) for n in range(9)]
+        images = [image(IMAGES, str(n), a=0) for n in range(3, 12)]
+        self.assertEqual(
+            [
+                ("images", "0 and 2 more"),
+                ("images.a", "3 and 5 more"),
+                ("images", "9 and 2 more"),
+            ],
+            [one[:2] for one in self.lists(nova, images)],
+        )
+
     def test_lists_of_other_things(self):
         self.assertEqual(
             [("x", "1", "2", "3"), ("x", "2", "-", "4")],
