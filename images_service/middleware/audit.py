@@ -52,6 +52,8 @@ _WORDS = {
     "images:delete": "delete",
 }
 _UNKNOWN = "unknown"
+# Before an event in the log.
+LOST = "Audit event that was not sent"
 
 
 def filter_factory(
@@ -161,7 +163,7 @@ class Sender:
 
 
 def _lose(event: Event) -> None:
-    LOG.error("Audit event that was not sent: %s", json.dumps(event))
+    LOG.error("%s: %s", LOST, json.dumps(event))
 
 
 class Audit:

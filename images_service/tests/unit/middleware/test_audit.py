@@ -16,6 +16,7 @@ from images_service import app
 from images_service.middleware import audit
 from images_service.middleware import pipeline
 from images_service.tests import base
+from images_service.tests.unit.test_documentation import read
 
 OWN, PUBLIC = base.IDS["own"], base.IDS["public"]
 LOGGER = audit.__name__
@@ -142,6 +143,26 @@ class TestEvents(base.ApiTestCase):
             },
             event,
         )
+
+    def test_the_example_of_the_page(self):
+        page = read("doc/source/admin/audit.rst")
+        (block,) = re.findall(r"code-block:: json\n\n((?:   .*\n)+)", page)
+        expected = json.loads(block)
+        req = webob.Request.blank(expected["requestPath"], method="DELETE")
+        req.headers["X-Auth-Token"] = base.TOKENS["member"]
+        req.environ["REMOTE_ADDR"] = expected["initiator"]["host"]["address"]
+        req.get_response(self.app)
+        event = self.event()
+        for one in (event, expected):
+            del one["id"], one["eventTime"], one["initiator"]["request_id"]
+        self.assertEqual(expected, event)
+        for text in (
+            f"``{audit._EVENT_TYPE}``",
+            f"``{audit._TOPIC}``",
+            f"{audit._MOST:,}\nevents",
+            f"``{audit.LOST}``",
+        ):
+            self.assertIn(text, page)
 
     def test_each_request_that_is_told_of(self):
         for method, path, token, status, told in (
