@@ -67,17 +67,17 @@ class Comparison:
             time.sleep(_PAUSE)
             self._compare(again)
 
-    @property
-    def has_success(self) -> bool:
-        """Whether both endpoints answer any request with success."""
-        return any(status < 400 for status in self.statuses.values())
-
-    @property
-    def differs(self) -> bool:
-        """Whether anything differs that is not documented."""
-        return any(
-            not one.reason for found in self.found.values() for one in found
-        )
+    def result(self) -> tuple[int, str]:
+        """Return exit status and result of a comparison that is complete."""
+        found = [one for found in self.found.values() for one in found]
+        if not all(one.reason for one in found):
+            return 1, "the answers differ"
+        if all(status >= 400 for status in self.statuses.values()):
+            return 2, (
+                "no request succeeds, so little is compared; is --project the "
+                "token's?"
+            )
+        return 0, "nothing differs but what is documented"
 
     def _compare(self, wanted: Iterable[Request]) -> None:
         due = time.monotonic()
@@ -255,10 +255,13 @@ class Shadow(Command, lister.Lister):
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Run the command and return its exit status."""
         self._status = 2
+        self._summary: list[str] = []
         try:
             super().run(parsed_args)
         except (Stopped, OSError) as error:
-            print(f"{PROGRAM}: {error}", file=sys.stderr)
+            self._summary = [f"{PROGRAM}: {error}"]
+        # It follows the rows.
+        print(*self._summary, sep="\n", file=sys.stderr)
         return self._status
 
     def take_action(
@@ -295,16 +298,13 @@ class Shadow(Command, lister.Lister):
         work = Comparison(nova, images, parsed_args.rate, parsed_args.ignore)
         try:
             work.run(wanted[: parsed_args.limit])
+            self._status, end = work.result()
         except Stopped as error:
             # What was compared until then is shown all the same.
-            _tell(f"{PROGRAM}: {error}")
+            end = str(error)
         except KeyboardInterrupt:
-            _tell(f"{PROGRAM}: interrupted")
-        else:
-            self._status = (
-                1 if work.differs else (0 if work.has_success else 2)
-            )
-        _tell(*_summary(work, reads))
+            end = "interrupted"
+        self._summary = [*_summary(work, reads), f"{PROGRAM}: {end}"]
         return (
             *("request", "times", "field", "where", "nova", "images"),
             "documented",
@@ -317,12 +317,9 @@ class Shadow(Command, lister.Lister):
 
 def _summary(work: Comparison, reads: access_log.Reads) -> Iterator[str]:
     """Yield the lines that follow the rows."""
-    yield (
-        f"{reads.times.total()} reads of images in the log, "
-        f"{len(reads.times)} different ones, {len(work.found)} compared. Not "
-        f"sent: {reads.writes} changes of images, {reads.others} requests for "
-        "other things."
-    )
+    yield f"Reads of images: {reads.times.total()}"
+    yield f"Different ones: {len(reads.times)}, compared: {len(work.found)}"
+    yield f"Not sent: changes {reads.writes}, other requests {reads.others}"
     statuses = collections.Counter(work.statuses.values())
     for status, count in sorted(statuses.items()):
         yield f"Both answer {status}: {count}"
@@ -332,16 +329,5 @@ def _summary(work: Comparison, reads: access_log.Reads) -> Iterator[str]:
         for field in {(one.field, one.reason) for one in found}
     )
     for (field, reason), count in fields.most_common():
-        documented = f", as documented: {reason}" if reason else ""
-        yield f"{count} differ in {field}{documented}"
-    if not fields:
-        yield "Nothing differs."
-    if not work.has_success:
-        yield (
-            "Both endpoints answered no request with success, so this "
-            "compares little. Is --project the token's?"
-        )
-
-
-def _tell(*lines: str) -> None:
-    print(*lines, sep="\n", file=sys.stderr)
+        documented = f" (documented: {reason})" if reason else ""
+        yield f"Differ in {field}{documented}: {count}"

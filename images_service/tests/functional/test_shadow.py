@@ -8,6 +8,7 @@ import re
 import shlex
 import socketserver
 import subprocess
+import textwrap
 import threading
 import time
 from unittest import mock
@@ -104,17 +105,23 @@ class ShadowTestCase(base.ManageTestCase):
 
 class TestServers(ShadowTestCase):
     def test_what_differs(self):
-        nova, _ = self.stub({"images": [{"id": "1", "status": "ACTIVE"}]})
-        images, _ = self.stub({"images": [{"id": "1", "status": "SAVING"}]})
-        status, rows, err = self.shadow(nova, images, log=f"{PATH}\n" * 3)
+        path = f"{PATH}/detail"
+        image_id = "0f1c9a52-6a3c-4d8e-9b7e-2d1a4c6e8f00"
+        nova, images = (
+            self.stub({"images": [{"id": image_id, "status": status}]})[0]
+            for status in ("ACTIVE", "SAVING")
+        )
+        log = [path] * 3
+        log += [f"HEAD {PATH}", f"DELETE {PATH}/{image_id}", "/v2.1/servers"]
+        status, rows, err = self.shadow(nova, images, log="\n".join(log))
         self.assertEqual(1, status)
         self.assertEqual(
             [
                 {
-                    "request": f"GET {PATH}",
+                    "request": f"GET {path}",
                     "times": 3,
                     "field": "images.status",
-                    "where": "1",
+                    "where": image_id,
                     "nova": '"ACTIVE"',
                     "images": '"SAVING"',
                     "documented": "",
@@ -122,15 +129,8 @@ class TestServers(ShadowTestCase):
             ],
             rows,
         )
-        self.assertEqual(
-            [
-                "3 reads of images in the log, 1 different ones, 1 compared. "
-                "Not sent: 0 changes of images, 0 requests for other things.",
-                "Both answer 200: 1",
-                "1 differ in images.status",
-            ],
-            err.splitlines(),
-        )
+        page = documentation.read("doc/source/admin/shadow.rst")
+        self.assertIn(textwrap.indent(err, "   "), page)
 
     def test_many_of_a_field_are_one_row(self):
         nova, images = (
@@ -153,7 +153,7 @@ class TestServers(ShadowTestCase):
             nova, images, "--ignore", "images.a", "--ignore", "*.c"
         )
         self.assertEqual((0, []), (status, rows))
-        self.assertIn("Nothing differs.", err)
+        self.assertIn("nothing differs", err)
 
     def test_both_get_the_same_request(self):
         nova, at_nova = self.stub({})
@@ -488,11 +488,8 @@ class TestService(ShadowTestCase):
         self.assertEqual(('"bar"', '"other"'), (row["nova"], row["images"]))
 
     def test_the_commands_of_the_page(self):
-        path = f"{documentation.ROOT}/doc/source/admin/shadow.rst"
-        with open(path, encoding="utf-8") as file:
-            blocks = re.findall(
-                r"code-block:: console\n\n   (.+)", file.read()
-            )
+        page = documentation.read("doc/source/admin/shadow.rst")
+        blocks = re.findall(r"code-block:: console\n\n   (.+)", page)
         self.assertEqual(3, len(blocks))
         for name, text in (
             ("access.log", f'"GET /v2.1/{PROJECT}/images HTTP/1.1" 200 1'),
@@ -527,6 +524,6 @@ class TestService(ShadowTestCase):
             self.assertEqual(manage.PROGRAM, program)
             with self.subTest(command):
                 status, _, err = self.manage(*args, stdin=log)
-                self.assertIn("1 compared", err)
+                self.assertIn("compared: 1", err)
                 # The second one names another project than the token's.
                 self.assertEqual(2 if "--ignore" in args else 0, status)
