@@ -203,6 +203,10 @@ class TestDifferences(ComparisonTestCase):
             [],
             self.differences(answer({}, vary="a, b"), answer({}, vary="B,a")),
         )
+        # As in Nova's faults.
+        kinds = ("application/json; charset=UTF-8", "application/json")
+        nova, images = (answer({}, content_type=kind) for kind in kinds)
+        self.assertEqual([], self.differences(nova, images))
 
     def test_bodies_that_are_no_json(self):
         for text in (b"<html>", b'{"images": [', b"[" * 100_000, b"\xff"):
