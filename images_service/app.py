@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication
     from wsgiref.types import WSGIEnvironment
 
+_AUDIT = "egg:images_service#audit"
+
 
 def create(
     conf: cfg.ConfigOpts | None = None,
@@ -68,10 +70,21 @@ def create(
             f"{path} has no pipeline {name}. Set [api] paste_config to the "
             "api-paste.ini of this service."
         ) from error
+    if conf.audit.transport_url and not _has_audit(path):
+        raise startup.NotReady(
+            f"[audit] transport_url is set, and {path} lacks the filter "
+            f"{_AUDIT}. Add it before faults, as in the shipped file."
+        )
     application: WSGIApplication = loader.get_app(
         name, {CONF: conf, STORE: store, POLICY: policy}
     )
     return application
+
+
+def _has_audit(path: str) -> bool:
+    """Tell whether an ``api-paste.ini`` names the filter that audits."""
+    with open(path, encoding="utf-8") as file:
+        return _AUDIT in file.read()
 
 
 def _store(conf: cfg.ConfigOpts) -> base.ImageStore:

@@ -221,6 +221,14 @@ _OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
             "warns.",
         ),
     ],
+    "audit": [
+        cfg.StrOpt(
+            "transport_url",
+            secret=True,
+            help="RabbitMQ that is told of changes and refusals, as CADF "
+            "events. Where unset, nobody is.",
+        ),
+    ],
     "metrics": [
         cfg.PortOpt(
             "port",
@@ -278,12 +286,9 @@ _DEFAULTS: Mapping[str | None, Mapping[str, Any]] = {
     None: {"default_log_levels": _LOG_LEVELS},
     "cors": {
         "allow_headers": [
-            "X-Auth-Token",
-            "X-OpenStack-Request-ID",
-            "OpenStack-API-Version",
-            "X-OpenStack-Nova-API-Version",
-            "If-Match",
-            "If-None-Match",
+            *("X-Auth-Token", "X-OpenStack-Request-ID"),
+            *("OpenStack-API-Version", "X-OpenStack-Nova-API-Version"),
+            *("If-Match", "If-None-Match"),
         ],
         "expose_headers": [
             "X-OpenStack-Request-ID",

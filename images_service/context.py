@@ -15,6 +15,8 @@ _REQUEST_KEY = "images_service.request"
 ANSWERED = "images_service.answered"
 # Set there by dispatch: the action of ROUTES that is asked for.
 ACTION = "images_service.action"
+# Set there by dispatch: the image that the path names.
+IMAGE_ID = "images_service.image_id"
 
 
 class RequestContext(context.RequestContext):

@@ -40,7 +40,7 @@ _URLS = (
 _SIMILAR = 0.85
 # An unknown option of these groups is an error.  One of a library is a
 # warning, since other services of a cloud may have it.
-_OWN = ("api", "http_basic", "quota", "metrics", "mirror")
+_OWN = ("api", "http_basic", "quota", "metrics", "mirror", "audit")
 
 
 class NotReady(cfg.Error):

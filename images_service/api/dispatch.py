@@ -193,6 +193,7 @@ class Application:
             return 200, [_JSON], views.dump(document)
 
         environ[context.ACTION] = route.action
+        environ[context.IMAGE_ID] = match.arguments.get("image_id")
         if minor > route.until:
             raise exception.NotFound
         schema = route.legacy_body if match.version == "v2" else route.body

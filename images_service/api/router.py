@@ -11,6 +11,9 @@ from routes import mapper
 from images_service import exception
 from images_service.api import routes
 
+# Project ids in Nova's own paths. With others, /os-keypairs/images would be a
+# project's images, and not the key pair of this name.
+NOVA_PROJECT = "[0-9a-f-]+"
 _SLASHES = re.compile("//+")
 
 

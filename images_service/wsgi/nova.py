@@ -19,10 +19,6 @@ from images_service import config
 from images_service.api import router
 from images_service.middleware import pipeline
 
-# Project ids in Nova's own paths. With others, /os-keypairs/images would be a
-# project's images, and not the key pair of this name.
-_PROJECT = "[0-9a-f-]+"
-
 
 def front_factory(
     _global_conf: Mapping[str, Any], **local: str
@@ -37,7 +33,7 @@ def front_factory(
     :raises oslo_config.cfg.Error: as ``app.create``.
     """
     service = app.create(_configuration(**local))
-    paths = router.Router(_PROJECT)
+    paths = router.Router(router.NOVA_PROJECT)
 
     def wrap(nova: wsgi.WSGIApplication) -> wsgi.WSGIApplication:
         def front(
@@ -71,7 +67,7 @@ def behind_factory(
     :raises oslo_config.cfg.Error: as ``app.create``.
     """
     service = app.create(_configuration(**local), name="behind")
-    paths = router.Router(_PROJECT)
+    paths = router.Router(router.NOVA_PROJECT)
 
     def wrap(nova: wsgi.WSGIApplication) -> wsgi.WSGIApplication:
         def behind(

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
+import contextlib
 import json
 
 from oslo_config import cfg
 import webob
 
 from images_service import app
+from images_service import config
 from images_service import startup
 from images_service.api import dispatch
 from images_service.store.sql import engine
@@ -52,6 +54,24 @@ class TestCreate(base.TestCase):
             db.exec_driver_sql("UPDATE alembic_version SET version_num = '9'")
         with self.assertLogs("images_service", "WARNING"):
             app.create(conf)
+
+    def test_audit_without_its_filter_would_tell_nobody(self):
+        shipped = config.find_shipped_file("api-paste.ini")
+        assert shipped is not None
+        with open(shipped, encoding="utf-8") as file:
+            text = file.read()
+        path = f"{self.make_folder()}/api-paste.ini"
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text.replace("audit ", "").partition("[filter:au")[0])
+            file.write(text[text.index("[filter:faults") :])
+        for url, error in (
+            (None, contextlib.nullcontext()),
+            ("fake:/", self.assertRaisesRegex(startup.NotReady, "#audit")),
+        ):
+            audit = {"audit": {"transport_url": url}} if url else {}
+            conf = self.make_conf(api={"paste_config": path}, **audit)
+            with error:
+                app.create(conf, self.make_store(conf))
 
     def test_a_driver_was_missed_at_the_first_request(self):
         conf = self.make_conf(connection="mysql+nodriver://a:s3cret@h/n")

@@ -78,6 +78,7 @@ class TestOptions(base.TestCase):
                 "http_basic_auth_user_file": f"{folder}/htpasswd",
             },
             metrics={"port": processes.free_port()},
+            audit={"transport_url": "fake:/"},
         )
         self.make_store(conf)
         with (

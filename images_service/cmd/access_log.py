@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds the requests in the lines of access logs."""
+
+import collections
+import re
+from typing import NamedTuple
+from typing import TextIO
+from urllib import parse
+
+from images_service.api import router
+
+READS = ("GET", "HEAD")
+# Characters of a line that are read at once; no server takes such a request.
+_PART = 1 << 16
+_TARGET = r'((?:https?://[^/" ]+)?/'
+# "GET /path HTTP/1.1" in the logs of nginx, Apache, HAProxy, gunicorn and this
+# service; Nova's own line leaves the version of HTTP out, and has a
+# microversion.
+_QUOTED = re.compile(
+    rf'"([A-Z]+) {_TARGET}[^"]*?)(?: HTTP/[0-9.]+)?"'
+    r"(?: status: .* microversion: ([0-9]+\.[0-9]+|-))?"
+)
+# Of uWSGI.
+_UWSGI = re.compile(rf"\] ([A-Z]+) {_TARGET}\S*) => generated ")
+# A list of requests or of paths.
+_PLAIN = re.compile(rf"(?:([A-Z]+) )?{_TARGET}\S*)(?: HTTP/[0-9.]+)?\s*")
+# How nginx and Apache, or HAProxy, write a byte that is no printable ASCII.
+_ESCAPED = re.compile(r"(?:\\x|#)([0-9A-Fa-f]{2})")
+# What a URL holds as it is, beside letters and digits.
+_RESERVED = ":/?[]@!$&'()*+,;="
+# What is before and after the id of a project.
+_PROJECT = re.compile(
+    rf"(/+v2(?:\.1)?/+){router.NOVA_PROJECT}(/+images(?:[/?].*)?)"
+)
+
+
+class Request(NamedTuple):
+    """A request that a log names.
+
+    :ivar target: path and query string, percent-encoded.
+    :ivar microversion: as Nova's log has it, None in other logs.
+    """
+
+    method: str
+    target: str
+    microversion: str | None = None
+
+    def __str__(self) -> str:
+        version = f" ({self.microversion})" if self.microversion else ""
+        return f"{self.method} {self.target}{version}"
+
+
+def find(line: str) -> Request | None:
+    """Return the request of a line, None where there is none."""
+    found = _QUOTED.search(line) or _UWSGI.search(line)
+    found = found or _PLAIN.fullmatch(line)
+    if found is None:
+        return None
+    method, target, *rest = found.groups()
+    # A proxy's client may have sent a whole URL.
+    target = re.sub("^https?://[^/]+", "", target)
+    microversion = rest[0] if rest else None
+    if microversion is None:
+        target = _ESCAPED.sub(r"%\1", target)
+        target = parse.quote(target, safe=f"{_RESERVED}%")
+    else:
+        # Nova has decoded the path, and logs its bytes as Latin-1.
+        path, mark, query = target.partition("?")
+        path = parse.quote(path, _RESERVED, "latin-1", "replace")
+        target = f"{path}{mark}{parse.quote(query, safe=f'{_RESERVED}%')}"
+    if microversion == "-":
+        microversion = None
+    return Request(method or "GET", target, microversion)
+
+
+class Reads:
+    """The reads for images of an access log.
+
+    :param prefix: of Nova's paths, which is taken off.
+    :param project: id that takes the place of each other one, None for none.
+    :param microversion: of requests whose lines name none.
+    :ivar times: how often each of them is there.
+    :ivar writes: how many requests for images are no reads.
+    :ivar others: how many requests are not for images.
+    """
+
+    def __init__(
+        self, prefix: str, project: str | None, microversion: str | None
+    ) -> None:
+        self._prefix = prefix
+        self._project = project and parse.quote(project, safe="")
+        self._microversion = microversion
+        self._router = router.Router(router.NOVA_PROJECT)
+        self.times: collections.Counter[Request] = collections.Counter()
+        self.writes = self.others = 0
+
+    def read(self, file: TextIO) -> None:
+        """Take the requests of a log."""
+        while line := file.readline(_PART):
+            request = find(line)
+            if request is not None:
+                self._add(request)
+
+    def _add(self, request: Request) -> None:
+        target = request.target.removeprefix(self._prefix)
+        path = parse.unquote(target.partition("?")[0], "latin-1")
+        if not self._router.is_action(path):
+            self.others += 1
+        elif request.method not in READS:
+            self.writes += 1
+        else:
+            if self._project is not None:
+                target = _PROJECT.sub(rf"\g<1>{self._project}\g<2>", target)
+            version = request.microversion or self._microversion
+            self.times[Request(request.method, target, version)] += 1

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tells of changes and refusals, as CADF events over oslo.messaging.
+
+The audit filter of keystonemiddleware sends in the thread of the request,
+which then waits for a broker that hangs; its events name no image, and hold a
+part of the token. Here one thread sends, and no request waits for it.
+"""
+
+import atexit
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
+import contextlib
+import datetime
+import json
+import queue
+import socket
+import threading
+import time
+from typing import Any
+from urllib.parse import quote
+import uuid
+from wsgiref import types as wsgi
+
+from oslo_config import cfg
+from oslo_log import log
+
+from images_service import context
+from images_service.middleware import pipeline
+
+LOG = log.getLogger(__name__)
+
+Event = dict[str, Any]
+
+_READS = ("GET", "HEAD")
+_REFUSALS = ("401", "403")
+# Events that wait while the broker is slow.
+_MOST = 1000
+# Seconds for which a process that ends goes on sending.
+_AT_END = 2.0
+# How often a message is sent again.
+_RETRIES = 2
+# As keystonemiddleware's filter has it, so that what reads its events reads
+# these.
+_EVENT_TYPE = "audit.http.response"
+_TOPIC = "notifications"
+_CADF = "http://schemas.dmtf.org/cloud/audit/1.0/event"
+# CADF's words for actions of ROUTES; all others change or read an image.
+_WORDS = {
+    "images:index": "read/list",
+    "images:detail": "read/list",
+    "images:delete": "delete",
+}
+_UNKNOWN = "unknown"
+# Before an event in the log.
+LOST = "Audit event that was not sent"
+
+
+def filter_factory(
+    global_conf: Mapping[str, Any], **_local: str
+) -> pipeline.Filter:
+    """Return the filter, for PasteDeploy; none where auditing is off.
+
+    :raises oslo_config.cfg.Error: oslo.messaging is not installed, or the
+        broker's URL is wrong.
+    """
+    conf = global_conf[pipeline.CONF]
+    if not conf.audit.transport_url:
+        return lambda app: app
+    sender = Sender(_notifier(conf))
+    return lambda app: Audit(app, sender)
+
+
+def _notifier(conf: cfg.ConfigOpts) -> Callable[[Event], object]:
+    """Return what sends an event to the broker and waits for it."""
+    try:
+        import oslo_messaging
+    except ImportError as error:
+        raise cfg.Error(
+            "[audit] transport_url is set, and oslo.messaging is not "
+            "installed. Run pip install '.[audit]'."
+        ) from error
+    try:
+        transport = oslo_messaging.get_notification_transport(
+            conf, url=conf.audit.transport_url
+        )
+    except (
+        oslo_messaging.exceptions.MessagingException,
+        ValueError,
+    ) as error:
+        # Its text may hold the URL's password.
+        raise cfg.Error(
+            "[audit] transport_url is not the URL of a message broker, such "
+            "as rabbit://USER:PASSWORD@HOST:5672/."
+        ) from error
+    notifier = oslo_messaging.Notifier(
+        transport,
+        f"images_service.{socket.gethostname()}",
+        driver="messagingv2",
+        topics=[_TOPIC],
+        retry=_RETRIES,
+    )
+    return lambda event: notifier.info({}, _EVENT_TYPE, event)
+
+
+class Sender:
+    """Sends events in a thread of its own.
+
+    An event that is not sent is in the log instead.
+
+    :param send: sends an event; it may take long.
+    """
+
+    def __init__(self, send: Callable[[Event], object]) -> None:
+        self._send = send
+        self._waiting: queue.Queue[Event] = queue.Queue(_MOST)
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._current: Event | None = None
+
+    def put(self, event: Event) -> None:
+        """Take an event, without waiting."""
+        try:
+            self._start()
+            self._waiting.put_nowait(event)
+        except (queue.Full, RuntimeError):
+            # The system may have no thread left.
+            _lose(event)
+
+    def _start(self) -> None:
+        """Start the thread where it does not run.
+
+        A server may have forked the process that had it.
+        """
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, daemon=True)
+                self._thread.start()
+                atexit.register(self._finish)
+
+    def _run(self) -> None:
+        while True:
+            self._current = event = self._waiting.get()
+            try:
+                self._send(event)
+            except Exception:
+                LOG.exception("An audit event can't be sent.")
+                _lose(event)
+            finally:
+                self._current = None
+                self._waiting.task_done()
+
+    def _finish(self) -> None:
+        """Wait a moment until all is sent, and log what is not."""
+        deadline = time.monotonic() + _AT_END
+        while self._waiting.unfinished_tasks and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if self._current is not None:
+            _lose(self._current)
+        with contextlib.suppress(queue.Empty):
+            while True:
+                _lose(self._waiting.get_nowait())
+
+
+def _lose(event: Event) -> None:
+    LOG.error("%s: %s", LOST, json.dumps(event))
+
+
+class Audit:
+    """Tells of each request that changes an image, or is refused.
+
+    The event says who, what, which image, when and how it ended. It has
+    neither headers, bodies nor the query string: they may hold secrets.
+    """
+
+    def __init__(
+        self, application: wsgi.WSGIApplication, sender: Sender
+    ) -> None:
+        self._application = application
+        self._sender = sender
+
+    def __call__(
+        self,
+        environ: wsgi.WSGIEnvironment,
+        start_response: wsgi.StartResponse,
+    ) -> Iterable[bytes]:
+        """Pass the request on, and tell of it."""
+        status, headers, body = pipeline.answer_of(self._application, environ)
+        changes = (
+            context.ACTION in environ
+            and environ["REQUEST_METHOD"] not in _READS
+        )
+        if changes or status[:3] in _REFUSALS:
+            self._sender.put(_event(environ, status[:3]))
+        start_response(status, headers)
+        return body
+
+
+def _event(environ: wsgi.WSGIEnvironment, status: str) -> Event:
+    """Return the CADF event of a request.
+
+    :param status: of its answer, three digits.
+    """
+    action = environ.get(context.ACTION)
+    image_id = environ.get(context.IMAGE_ID)
+    caller = environ.get(context.ENVIRON_KEY)
+    word = "read" if environ["REQUEST_METHOD"] in _READS else "update"
+    now = datetime.datetime.now(datetime.UTC)
+    return {
+        "typeURI": _CADF,
+        "eventType": "activity",
+        "id": str(uuid.uuid4()),
+        "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%f+0000"),
+        "action": _WORDS.get(action, word) if action else _UNKNOWN,
+        # The rule that decides has this name, too.
+        "name": action or _UNKNOWN,
+        "outcome": "success" if status < "400" else "failure",
+        "reason": {"reasonType": "HTTP", "reasonCode": status},
+        "initiator": {
+            "typeURI": "service/security/account/user",
+            "id": getattr(caller, "user_id", None) or _UNKNOWN,
+            "name": getattr(caller, "user_name", None) or _UNKNOWN,
+            "project_id": getattr(caller, "project_id", None) or _UNKNOWN,
+            "host": {"address": environ.get("REMOTE_ADDR", _UNKNOWN)},
+            "request_id": environ.get("openstack.request_id", _UNKNOWN),
+            "global_request_id": environ.get("openstack.global_request_id"),
+        },
+        "target": {
+            "typeURI": "service/compute/images",
+            "id": image_id or _UNKNOWN,
+        },
+        # CADF's way to say that the target tells this itself.
+        "observer": {"id": "target"},
+        # Quoted again, as in the log.
+        "requestPath": quote(environ.get("PATH_INFO", ""), encoding="latin-1"),
+    }
