@@ -124,3 +124,12 @@ class TestManualPages(base.TestCase):
                 told["images-service-manage"],
             )
         self.assertIn("upgrade check", told["images-service-status"])
+
+
+class TestWorkflow(base.TestCase):
+    def test_github_takes_it(self):
+        run(
+            os.path.join(os.path.dirname(sys.executable), "check-jsonschema"),
+            *("--builtin-schema", "vendor.github-workflows"),
+            ".github/workflows/tox.yaml",
+        )
