@@ -14,5 +14,5 @@ python -m build --outdir "$dist" . >"$dist.log" 2>&1 || {
 }
 python3 -m venv "$environment"
 "$environment/bin/pip" install --quiet \
-    "$(ls "$dist"/*.whl)[mysql,postgresql]" uwsgi granian
+    "$(ls "$dist"/*.whl)[memcached,mysql,postgresql]" uwsgi granian
 echo "$commit" >"$environment/commit"

@@ -11,6 +11,7 @@ extensions = [
     "oslo_config.sphinxext",
     "oslo_policy.sphinxext",
     "oslo_policy.sphinxpolicygen",
+    "sphinxcontrib.autoprogram",
 ]
 html_theme = "openstackdocs"
 openstackdocs_auto_name = False
@@ -25,3 +26,13 @@ policy_generator_config_file = "../../etc/policy-generator.conf"
 sample_policy_basename = "_static/images_service"
 html_static_path = ["_static"]
 nitpicky = True
+# A manual page of each command, from the page that describes it.
+man_pages = [
+    (f"cli/{name}", name, summary, author, "1")
+    for name, summary in {
+        "images-service-api": "serve the image API",
+        "images-service-manage": "manage images, database and policy",
+        "images-service-mirror": "keep the images in step with Glance",
+        "images-service-status": "check a deployment before an upgrade",
+    }.items()
+]

@@ -34,7 +34,12 @@ def _parser() -> argparse.ArgumentParser:
         "else 0.0.0.0)",
     )
     count = arguments.number_up_to(1024)
-    parser.add_argument("--port", type=arguments.port, default=8774)
+    parser.add_argument(
+        "--port",
+        type=arguments.port,
+        default=8774,
+        help="port to listen on (default: 8774)",
+    )
     parser.add_argument(
         "--workers", type=count, default=2, help="processes (default: 2)"
     )
