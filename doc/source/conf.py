@@ -13,6 +13,8 @@ extensions = [
 ]
 html_theme = "furo"
 html_title = project
+html_css_files = ["phone.css"]
+html_use_index = False
 # Samples are made of the code, as operators make their own.
 config_generator_config_file = "../../etc/config-generator.conf"
 sample_config_basename = "_static/images_service"
