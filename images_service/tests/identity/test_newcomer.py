@@ -137,11 +137,12 @@ class TestNewcomer(base.TestCase):
         self.assertEqual(0, done.returncode, done.stdout[-20_000:])
         for number, (commands, printed) in enumerate(guide):
             if printed:
-                with open(f"{self.folder}/{number}", encoding="utf-8") as file:
+                with (
+                    self.subTest(commands),
+                    open(f"{self.folder}/{number}", encoding="utf-8") as file,
+                ):
                     output = file.read()
-                self.assertTrue(
-                    pages.matches(printed, output), f"{commands}:\n{output}"
-                )
+                    self.assertTrue(pages.matches(printed, output), output)
         lines = done.stdout.splitlines()
         (listed,) = [line for line in lines if line.startswith('{"images"')]
         # What the shell goes on with stands on the same line.
