@@ -3,21 +3,49 @@
 
 import json
 import pathlib
+import re
+
+from docutils import nodes
+from docutils.parsers import rst
+import os_api_ref
+from os_api_ref import http_codes
 
 from images_service.api import openapi
 
-project = "images_service API reference"
+project = "Compute API: images"
 copyright = "the images_service developers"
-extensions = ["openstackdocstheme", "os_api_ref"]
-html_theme = "openstackdocs"
-html_theme_options = {"sidebar_mode": "toc"}
-openstackdocs_auto_name = False
-openstackdocs_auto_version = False
-version = release = ""
+html_theme = "furo"
+html_title = project
+html_use_index = False
+
+
+class Method(rst.Directive):
+    """Show the method and the path of an action.
+
+    os-api-ref's own directive hides the action behind a button, which needs
+    the JavaScript of another theme.
+    """
+
+    required_arguments = 2
+
+    def run(self):
+        """Return a line, and tell ``rest_parameters`` the path's variables."""
+        method, path = self.arguments
+        env = self.state.document.settings.env
+        env.path_params = re.findall(r"{\w+}", path)
+        line = nodes.paragraph()
+        line += nodes.strong(method, method)
+        line += nodes.Text(" ")
+        line += nodes.literal(path, path)
+        return [line]
 
 
 def setup(app):
-    """Put the OpenAPI document beside the page."""
+    """Use os-api-ref's tables, and write the OpenAPI document."""
+    app.add_node(http_codes.http_code, html=(http_codes.http_code_html, None))
+    app.add_directive("rest_method", Method)
+    app.add_directive("rest_parameters", os_api_ref.RestParametersDirective)
+    app.add_directive("rest_status_code", http_codes.HTTPResponseCodeDirective)
     app.connect("build-finished", _write_openapi)
 
 

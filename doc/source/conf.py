@@ -6,19 +6,16 @@ copyright = "the images_service developers"
 author = "the images_service developers"
 extensions = [
     "cliff.sphinxext",
-    "openstackdocstheme",
     "oslo_config.sphinxconfiggen",
     "oslo_config.sphinxext",
     "oslo_policy.sphinxext",
     "oslo_policy.sphinxpolicygen",
     "sphinxcontrib.autoprogram",
 ]
-html_theme = "openstackdocs"
-openstackdocs_auto_name = False
-openstackdocs_auto_version = False
-openstackdocs_bug_project = ""
-openstackdocs_use_storyboard = False
-version = release = ""
+html_theme = "furo"
+html_title = project
+html_css_files = ["phone.css"]
+html_use_index = False
 # Samples are made of the code, as operators make their own.
 config_generator_config_file = "../../etc/config-generator.conf"
 sample_config_basename = "_static/images_service"

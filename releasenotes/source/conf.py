@@ -3,8 +3,7 @@
 
 project = "images_service release notes"
 copyright = "the images_service developers"
-extensions = ["openstackdocstheme", "reno.sphinxext"]
-html_theme = "openstackdocs"
-openstackdocs_auto_name = False
-openstackdocs_auto_version = False
-version = release = ""
+extensions = ["reno.sphinxext"]
+html_theme = "furo"
+html_title = project
+html_use_index = False

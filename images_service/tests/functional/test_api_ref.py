@@ -45,8 +45,9 @@ def read(name):
 def operations():
     """Return the sections of the operations: (method, path) -> text."""
     found = {}
-    for name in ("images.inc", "image-metadata.inc"):
-        for text in re.split(r"\n(?=[^\n]+\n=+\n)", read(name))[1:]:
+    for name in ("images.rst", "image-metadata.rst"):
+        # The first part is the line above the title, the second its section.
+        for text in re.split(r"\n(?=[^\n]+\n=+\n)", read(name))[2:]:
             (line,) = re.findall(r"\.\. rest_method:: (\S+) (\S+)", text)
             found[line] = text
     return found
@@ -136,7 +137,7 @@ class TestReference(unittest.TestCase):
 
     def test_faults(self):
         told = yaml.safe_load(read("status.yaml"))
-        listed = re.findall(r"^   - (\d{3})$", read("faults.inc"), re.M)
+        listed = re.findall(r"^   - (\d{3})$", read("faults.rst"), re.M)
         faults = {}
         for status, name in exception.FAULTS.values():
             faults[status] = name
@@ -155,7 +156,7 @@ class TestReference(unittest.TestCase):
             "".join(
                 read(name)
                 for name in os.listdir(SOURCE)
-                if name.endswith(".inc")
+                if name.endswith(".rst")
             ),
         )
         self.assertEqual(used, set(included))

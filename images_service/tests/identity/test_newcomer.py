@@ -7,19 +7,15 @@ process groups, on PostgreSQL, with Keystone's tokens.
 
 import json
 import os
-import re
 import subprocess
 import unittest
 
 from images_service.tests import base
 from images_service.tests import glance
+from images_service.tests import pages
 from images_service.tests.servers import processes
 
-ROOT = os.path.abspath(
-    os.path.join(os.path.dirname(__file__), "..", "..", "..")
-)
 GUIDE = "doc/source/install/index.rst"
-_BLOCK = re.compile(r"\.\. code-block:: console\n\n((?:(?:   .*)?\n)+)")
 # The README's demonstration runs until it is ended, and says what to try.
 DEMONSTRATION = """\
 ( {command} ) >demonstration.log 2>&1 &
@@ -32,16 +28,6 @@ grep -q OS-EXT-IMG-SIZE demonstration.json
 pkill -INT -f -- images-service-api.--demo
 wait
 """
-
-
-def blocks(path):
-    """Return the shell blocks of a page."""
-    with open(os.path.join(ROOT, path), encoding="utf-8") as file:
-        text = file.read()
-    return [
-        "\n".join(line[3:] for line in block.splitlines())
-        for block in _BLOCK.findall(text)
-    ]
 
 
 class TestNewcomer(base.TestCase):
@@ -94,11 +80,11 @@ class TestNewcomer(base.TestCase):
         return done.stdout
 
     def test_every_command_as_written(self):
-        demonstration, tests = blocks("README.rst")
+        demonstration, tests = pages.blocks("README.rst")
         # .ci/run calls the second of them, and this is a part of it.
         self.assertIn("/tox", tests)
-        guide = blocks(GUIDE)
-        self.assertGreater(len(guide), 8)
+        guide = pages.examples(pages.read(GUIDE))
+        self.assertGreater(len(guide), 12)
         client = os.environ["OPENSTACKCLIENT_ENVIRONMENT"]
         script = os.path.join(self.folder, "newcomer.sh")
         with open(script, "w", encoding="utf-8") as file:
@@ -116,22 +102,32 @@ class TestNewcomer(base.TestCase):
                 # The cloud's Glance.
                 "openstack service create --name glance image\n"
                 f"openstack endpoint create image public {self.glance.url}\n"
-                f"git clone --quiet {ROOT} {self.folder}/clone\n"
+                f"git clone --quiet {pages.ROOT} {self.folder}/clone\n"
                 f"cd {self.folder}/clone\n"
                 + DEMONSTRATION.format(command=demonstration)
-                + "\n".join(guide)
+                + "\n".join(
+                    # What a block prints is compared below.
+                    f"{{\n{commands}\n}} >{self.folder}/{number}"
+                    if printed
+                    else commands
+                    for number, (commands, printed) in enumerate(guide)
+                )
                 + "\nset +x\n"
+                'curl -sS --fail -H "X-Auth-Token: $TOKEN" '
+                "http://127.0.0.1:8774/v2.1/images\n"
                 # Both groups have had their share of it.
                 "for _ in $(seq 9); do curl -sS --fail -H "
                 '"X-Auth-Token: $TOKEN" '
                 "http://127.0.0.1:8774/v2.1/images >/dev/null; done\n"
-                # The mirror runs.
-                "sleep 7; images-service-manage mirror status | grep -w poll\n"
                 "echo; grep -c 'status: 200' /tmp/images-service@8775.log "
                 "/tmp/images-service@8776.log\n"
             )
         done = subprocess.run(
-            [os.path.join(ROOT, "tools/sandbox.sh"), self.folder, script],
+            [
+                os.path.join(pages.ROOT, "tools/sandbox.sh"),
+                self.folder,
+                script,
+            ],
             check=False,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -139,6 +135,14 @@ class TestNewcomer(base.TestCase):
             timeout=600,
         )
         self.assertEqual(0, done.returncode, done.stdout[-20_000:])
+        for number, (commands, printed) in enumerate(guide):
+            if printed:
+                with (
+                    self.subTest(commands),
+                    open(f"{self.folder}/{number}", encoding="utf-8") as file,
+                ):
+                    output = file.read()
+                    self.assertTrue(pages.matches(printed, output), output)
         lines = done.stdout.splitlines()
         (listed,) = [line for line in lines if line.startswith('{"images"')]
         # What the shell goes on with stands on the same line.

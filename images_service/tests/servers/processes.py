@@ -261,6 +261,16 @@ class Api(HTTPServer):
         ]
 
 
+class Demonstration(Api):
+    """images-service-api --demo."""
+
+    def command(self):
+        return [
+            *(sys.executable, "-c", START, "--demo"),
+            *("--port", str(self.port)),
+        ]
+
+
 class Nginx(HTTPServer):
     """An nginx with one of the configurations that the project brings.
 

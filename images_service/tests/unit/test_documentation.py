@@ -165,34 +165,81 @@ class TestCommands(unittest.TestCase):
         )
 
 
+class TestPages(unittest.TestCase):
+    def test_each_is_reached_from_the_start_page(self):
+        """By the tables of contents."""
+        for folder in ("doc", "api-ref"):
+            source = os.path.join(ROOT, folder, "source")
+            wanted = {
+                os.path.relpath(path, source).removesuffix(".rst")
+                for path in glob.glob(f"{source}/**/*.rst", recursive=True)
+            }
+            found, waiting = set(), ["index"]
+            while waiting:
+                name = waiting.pop()
+                found.add(name)
+                waiting += self.below(source, name)
+            with self.subTest(folder):
+                self.assertGreater(len(found), 4)
+                self.assertEqual(wanted, found)
+
+    def below(self, source, name):
+        """Return the pages that a page's tables of contents name."""
+        text = read(os.path.join(source, f"{name}.rst"))
+        for table in re.findall(
+            r"^\.\. toctree::\n((?:\n|   .+\n)+)", text, re.M
+        ):
+            for entry in re.findall(r"^   (\w\S*)$", table, re.M):
+                yield os.path.normpath(
+                    os.path.join(os.path.dirname(name), entry)
+                )
+
+    def test_titles_differ(self):
+        titles: dict[str, str] = {}
+        for path in glob.glob(f"{ROOT}/doc/source/**/*.rst", recursive=True):
+            (title,) = re.findall(r"\A(?:=+\n)(.+)\n=+\n", read(path))
+            self.assertNotIn(title, titles)
+            titles[title] = path
+
+
 class TestShellBlocks(unittest.TestCase):
     def test_where_they_are(self):
         """Each is run by a test, or by .ci/run, or its page says what is not.
 
-        The tests are test_newcomer, test_package and test_nova_page.
+        The tests are test_newcomer, test_package and test_nova_page,
+        test_client_guide and test_backup.
         """
         found = {}
         for path in [
             *glob.glob(f"{ROOT}/doc/source/install/*.rst"),
+            *glob.glob(f"{ROOT}/doc/source/user/*.rst"),
+            f"{ROOT}/doc/source/admin/backup.rst",
             f"{ROOT}/README.rst",
         ]:
             text = read(path)
-            found[os.path.basename(path)] = re.findall(
+            name = os.path.relpath(path, f"{ROOT}/doc/source")
+            found[name.removeprefix("../../")] = re.findall(
                 r"code-block:: console\n\n   (\S+)", text
             )
             # None is disguised as something else.
             self.assertNotRegex(text, r"code-block:: (bash|shell)|\n\$ ")
-        self.assertGreater(len(found.pop("index.rst")), 8)
+        self.assertGreater(len(found.pop("install/index.rst")), 12)
+        self.assertGreater(len(found.pop("user/index.rst")), 8)
         for name in ("containers", "ansible", "kolla", "devstack"):
-            found.pop(f"{name}.rst")
+            found.pop(f"install/{name}.rst")
             text = " ".join(read(f"doc/source/install/{name}.rst").split())
             self.assertRegex(text, "(has|have) not been run")
         self.assertEqual(
             {
                 "README.rst": ["python3", "python3"],
-                "servers.rst": ["uwsgi", "gunicorn", "granian"],
-                "beside-nova.rst": [],
-                "inside-nova.rst": [
+                "admin/backup.rst": [
+                    *("runuser", "systemctl", "mariadb-dump", "systemctl"),
+                    *("su", "systemctl"),
+                ],
+                "user/microversions.rst": ["curl", "curl"],
+                "install/servers.rst": ["uwsgi", "gunicorn", "granian"],
+                "install/beside-nova.rst": [],
+                "install/inside-nova.rst": [
                     "/opt/nova/bin/pip",
                     "/opt/nova/bin/images-service-manage",
                 ],
