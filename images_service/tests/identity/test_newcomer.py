@@ -24,7 +24,7 @@ _BLOCK = re.compile(r"\.\. code-block:: console\n\n((?:(?:   .*)?\n)+)")
 DEMONSTRATION = """\
 ( {command} ) >demonstration.log 2>&1 &
 for _ in $(seq 300); do
-    if grep -q 'Listening at' demonstration.log; then break; fi
+    if grep -q 'curl -s' demonstration.log; then break; fi
     sleep 0.5
 done
 eval "$(grep -m 1 'curl -s' demonstration.log)" >demonstration.json

@@ -18,16 +18,6 @@ MIRROR = os.path.join(UNITS, "images-service-mirror.service")
 MANAGE = processes.START.replace("api", "manage")
 
 
-class Demonstration(processes.Api):
-    """images-service-api --demo."""
-
-    def command(self):
-        return [
-            *(sys.executable, "-c", processes.START, "--demo"),
-            *("--port", str(self.port)),
-        ]
-
-
 class TestFiles(base.TestCase):
     def setUp(self):
         super().setUp()
@@ -81,7 +71,7 @@ class TestFiles(base.TestCase):
         api.environ = {"TMPDIR": self.folder}
         port = processes.free_port()
         self.make_store(base.configuration(api.folder, metrics={"port": port}))
-        demo = Demonstration(self.folder, "demo")
+        demo = processes.Demonstration(self.folder, "demo")
         demo.environ = {"TMPDIR": self.folder}
         for server in (api, demo):
             self.start(server)
