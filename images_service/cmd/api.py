@@ -22,6 +22,12 @@ LOG = log.getLogger(__name__)
 
 # Variables by which gunicorn and systemd pass sockets.
 _GIVEN_SOCKETS = frozenset({"GUNICORN_FD", "LISTEN_FDS"})
+_UNCONFIGURED = """\
+there is no configuration.
+To try the service with sample images:
+    images-service-api --demo
+To serve your own images, write /etc/images_service/images_service.conf as
+doc/source/install/index.rst says, or name a file with --config-file."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -74,9 +80,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _serve(options: argparse.Namespace) -> None:
+def _serve(options: argparse.Namespace, welcome: str) -> None:
+    """Serve until a signal ends the process.
+
+    :param welcome: what to print when the service can be used.
+    """
     # These imports take half a second, which --help does not need.
     from images_service import app
+    from images_service import startup
     from images_service.cmd import asgi
     from images_service.cmd import serving
     from images_service.middleware import metrics
@@ -90,17 +101,26 @@ def _serve(options: argparse.Namespace) -> None:
             )
         conf.set_override("port", metrics_port, "metrics")
         return asgi.Adapter(
-            app.create(conf),
+            app.create(conf, name="demo" if options.demo else "main"),
             options.threads,
             conf.oslo_middleware.max_request_body_size,
             {metrics_port: metrics.application()} if metrics_port else {},
         )
 
     conf = _configuration(options)
+    if not (conf.config_file or conf.config_dir or conf.database.connection):
+        raise startup.NotReady(_UNCONFIGURED)
     metrics_address = (conf.metrics.port, conf.metrics.host)
     metrics_port = _metrics_port(*metrics_address)
     trusts = conf.api.auth_strategy == "noauth2"
     host = options.host or ("127.0.0.1" if trusts else "0.0.0.0")  # noqa: S104  # nosec B104
+    # gunicorn would try for five seconds, and does not name the option.
+    problem = _problem(host, options.port)
+    if problem:
+        raise startup.NotReady(
+            f"port {options.port} cannot be opened on {host}: {problem}. "
+            "Choose another one with --port."
+        )
     bind = [_address(host, options.port)]
     with contextlib.ExitStack() as stack:
         if metrics_port:
@@ -116,6 +136,8 @@ def _serve(options: argparse.Namespace) -> None:
             bind=bind,
             workers=options.workers,
             timeout=options.timeout,
+            # Clients that connect from now on wait for a worker.
+            when_ready=lambda _arbiter: print(welcome, end="", flush=True),
         ).run()
 
 
@@ -135,20 +157,30 @@ def _metrics_port(port: int | None, host: str) -> int | None:
     Of several services with one configuration the first one uses it; the
     others serve the API without metrics.
     """
-    # A server that replaces another one gets its sockets.
-    if port is None or not _GIVEN_SOCKETS.isdisjoint(os.environ):
-        return port
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        socket.create_server((host, port), family=family).close()
-    except OSError as error:
+    problem = None if port is None else _problem(host, port)
+    if problem:
         LOG.warning(
             "Metrics are off: [metrics] port %s cannot be opened on %s: %s. "
             "Set --metrics-port for each service of a machine.",
-            *(port, host, error.strerror),
+            *(port, host, problem),
         )
         return None
     return port
+
+
+def _problem(host: str, port: int) -> str | None:
+    """Return why a port cannot be opened, None if it can."""
+    # A server that replaces another one gets its sockets.
+    if not _GIVEN_SOCKETS.isdisjoint(os.environ):
+        return None
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        return error.strerror
+    return None
 
 
 def _address(host: str, port: int) -> str:
@@ -170,15 +202,17 @@ def _folder(prefix: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _demo(options: argparse.Namespace) -> Iterator[None]:
-    """Point the options at a demonstration, and clear it away at the end."""
+def _demo(options: argparse.Namespace) -> Iterator[str]:
+    """Point the options at a demonstration, and clear it away at the end.
+
+    It provides what to print when the demonstration can be used.
+    """
     from images_service.cmd import demo
 
+    host = options.host or "127.0.0.1"
     with _folder("images-service-demo-") as folder:
         options.config_file = [demo.prepare(folder)]
-        print(demo.welcome(folder, options.host or "127.0.0.1", options.port))
-        sys.stdout.flush()
-        yield
+        yield demo.welcome(folder, host, _address(host, options.port))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -190,8 +224,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.demo and options.config_file:
         parser.error("--demo takes no --config-file: it makes its own")
     try:
-        with _demo(options) if options.demo else contextlib.nullcontext():
-            _serve(options)
+        demo = _demo(options) if options.demo else contextlib.nullcontext("")
+        with demo as welcome:
+            _serve(options, welcome)
     except (cfg.Error, FileError, OSError) as error:
         print(f"images-service-api: {error}", file=sys.stderr)
         return 1

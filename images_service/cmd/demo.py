@@ -11,6 +11,7 @@ import sys
 from oslo_utils import timeutils
 
 from images_service import config
+from images_service.cmd import demo_page
 from images_service.glance import records
 from images_service.store.sql import engine
 from images_service.store.sql.migrations import run
@@ -24,12 +25,21 @@ auth_strategy = noauth2
 [database]
 connection = sqlite:///{folder}/images.sqlite
 """
+# The application of this pipeline is that of the pipeline main.
+_PIPELINE = """
+[pipeline:demo]
+pipeline = page main
+
+[filter:page]
+paste.filter_factory = images_service.cmd.demo_page:filter_factory
+"""
 _WELCOME = """\
-images_service is starting on {host}:{port} with a sample catalogue. Try:
+
+images_service serves sample images on {address}. Try in another terminal:
 
     curl -s -H 'X-Auth-Token: alice:demo' \
-http://{host}:{port}/v2.1/demo/images/detail
-
+http://{address}/v2.1/demo/images/detail | python3 -m json.tool
+{page}
 The token is USER:PROJECT[:ROLES]; 'admin:demo' is an administrator's.
 Everything is in {folder} and goes away at the end. To load your own images
 into it, as Glance lists them ("GET /v2/images"):
@@ -39,6 +49,10 @@ into it, as Glance lists them ("GET /v2/images"):
 
 Edit {folder}/policy.json to see rules take effect.
 Stop it with Ctrl+C.
+
+"""
+_PAGE = """
+In a browser, http://{address}/demo shows who sees and may do what.
 """
 
 
@@ -52,6 +66,8 @@ def prepare(folder: str) -> str:
         shipped = config.find_file(conf, name)
         if shipped is not None:
             shutil.copy(shipped, folder)
+    with open(f"{folder}/api-paste.ini", "a", encoding="utf-8") as file:
+        file.write(_PIPELINE)
     database = engine.Database(conf)
     run.sync(database)
     sample = resources.files("images_service.cmd").joinpath("demo.json")
@@ -67,13 +83,17 @@ def prepare(folder: str) -> str:
     return path
 
 
-def welcome(folder: str, host: str, port: int) -> str:
-    """Return what the demonstration prints when it starts."""
+def welcome(folder: str, host: str, address: str) -> str:
+    """Return what the demonstration prints when it can be used.
+
+    :param address: host and port, as URLs have them.
+    """
+    page = _PAGE if demo_page.is_loopback(host) else ""
     manage = "images-service-manage"
     beside = os.path.join(os.path.dirname(sys.executable), manage)
     return _WELCOME.format(
         folder=folder,
-        host=host,
-        port=port,
+        address=address,
+        page=page.format(address=address),
         manage=beside if os.path.exists(beside) else manage,
     )

@@ -4,7 +4,6 @@
 import functools
 import html.parser
 import http.server
-import importlib.util
 import json
 import os
 import threading
@@ -12,11 +11,9 @@ import unittest
 import urllib.parse
 
 from images_service.api import openapi
-from images_service.tests.servers import processes
+from images_service.tests.browser import chromium
 
-# Of tox -e browser alone; other environments only look which tests there are.
-HAS_SELENIUM = importlib.util.find_spec("selenium") is not None
-if HAS_SELENIUM:
+if chromium.HAS_SELENIUM:
     from selenium import webdriver
     from selenium.webdriver.common.by import By
     from selenium.webdriver.support import ui
@@ -90,10 +87,6 @@ class TestPages(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        if not HAS_SELENIUM:
-            raise unittest.SkipTest("selenium is not installed")
-        if not processes.find("chromedriver"):
-            raise unittest.SkipTest("chromium-driver is not installed")
         if not os.path.exists(f"{SITE}/index.html"):
             raise unittest.SkipTest("tox -e browser builds the pages first")
         server = http.server.ThreadingHTTPServer(
@@ -103,18 +96,7 @@ class TestPages(unittest.TestCase):
         cls.addClassCleanup(server.server_close)
         cls.addClassCleanup(server.shutdown)
         cls.url = f"http://127.0.0.1:{server.server_port}"
-        options = webdriver.ChromeOptions()
-        options.binary_location = processes.find("chromium")
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        for word in (
-            *("headless", "no-sandbox", "disable-gpu", "disable-quic"),
-            *("no-first-run", "disable-background-networking"),
-            *("disable-component-update", "disable-sync"),
-        ):
-            options.add_argument(f"--{word}")
-        cls.browser = webdriver.Chrome(
-            options, webdriver.ChromeService(processes.find("chromedriver"))
-        )
+        cls.browser = chromium.start()
         cls.addClassCleanup(cls.browser.quit)
         cls.browser.set_page_load_timeout(30)
 

@@ -20,7 +20,7 @@ GUIDE = "doc/source/install/index.rst"
 DEMONSTRATION = """\
 ( {command} ) >demonstration.log 2>&1 &
 for _ in $(seq 300); do
-    if grep -q 'Listening at' demonstration.log; then break; fi
+    if grep -q 'curl -s' demonstration.log; then break; fi
     sleep 0.5
 done
 eval "$(grep -m 1 'curl -s' demonstration.log)" >demonstration.json

@@ -104,6 +104,15 @@ class TestPackage(PackageTestCase):
         done = self.run_program("images-service-status", "upgrade", "check")
         self.assertEqual(0, done.returncode, done.stdout + done.stderr)
 
+    def test_the_demonstration_has_its_page(self):
+        demo = Installed(self.folder, self.folder, "images-service-api")
+        self.addCleanup(demo.stop)
+        demo.start("--demo", "--port", str(demo.port))
+        demo.wait()
+        for path in ("/demo", "/demo/demo.css", "/demo/demo.js"):
+            with urllib.request.urlopen(f"{demo.url}{path}") as response:
+                self.assertEqual(200, response.status)
+
     def test_units(self):
         """systemd takes the unit as it is, but for what isn't installed."""
         if not processes.find("systemd-analyze"):

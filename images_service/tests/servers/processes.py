@@ -270,6 +270,11 @@ class Demonstration(Api):
             *("--port", str(self.port)),
         ]
 
+    def find_folder(self):
+        """Return the folder that its last welcome names."""
+        with open(self.log, encoding="utf-8") as file:
+            return re.findall("Everything is in (.*) and ", file.read())[-1]
+
 
 class Nginx(HTTPServer):
     """An nginx with one of the configurations that the project brings.

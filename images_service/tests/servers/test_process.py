@@ -26,7 +26,8 @@ print(urllib.request.urlopen(request).read().decode())
 
 
 class TestProcess(base.TestCase):
-    def start(self, *args):
+    def launch(self, *args):
+        """Start the program, and don't wait for it."""
         self.port = processes.free_port()
         process = subprocess.Popen(
             [
@@ -43,6 +44,10 @@ class TestProcess(base.TestCase):
         )
         self.addCleanup(process.communicate)
         self.addCleanup(process.kill)
+        return process
+
+    def start(self, *args):
+        process = self.launch(*args)
         deadline = time.monotonic() + 60
         while True:
             self.assertIsNone(process.poll(), "the server has ended")
@@ -67,11 +72,16 @@ class TestProcess(base.TestCase):
             connection.close()
 
     def test_demo(self):
-        process = self.start("--demo")
+        process = self.launch("--demo")
         said = ""
         while "curl" not in said:
-            said += process.stdout.readline()
-        command = shlex.split(said.splitlines()[-1])
+            line = process.stdout.readline()
+            self.assertNotEqual("", line, "the server has ended")
+            said += line
+        # Whoever pastes it at once gets an answer.
+        line, _, tool = said.splitlines()[-1].partition(" | ")
+        self.assertEqual("python3 -m json.tool", tool)
+        command = shlex.split(line)
         self.assertEqual("curl", command[0])
         self.assertIn(f":{self.port}/", command[-1])
         answer = subprocess.run(
@@ -81,7 +91,9 @@ class TestProcess(base.TestCase):
             check=True,
         )
         self.assertIn('"debian-13-generic"', answer.stdout)
-        said += "".join(process.stdout.readline() for _ in range(6))
+        while "Stop it" not in said:
+            said += process.stdout.readline()
+        self.assertIn(f" http://127.0.0.1:{self.port}/demo ", said)
         (folder,) = re.findall(r"Everything is in (\S+) ", said)
         self.assertTrue(os.path.exists(folder))
         process.send_signal(signal.SIGTERM)
@@ -133,4 +145,5 @@ class TestProcess(base.TestCase):
                 check=False,
             )
         self.assertEqual(1, process.returncode)
-        self.assertIn("in use", process.stderr)
+        self.assertIn("in use. Choose another one with --port", process.stderr)
+        self.assertNotIn("curl", process.stdout)

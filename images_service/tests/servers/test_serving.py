@@ -248,26 +248,16 @@ class TestStart(TestServing):
         self.assertLess(time.monotonic() - start, 10)
 
 
-class Demonstration(processes.Api):
-    """images-service-api --demo."""
-
-    def command(self):
-        return [
-            *(sys.executable, "-c", processes.START, "--demo"),
-            *("--port", str(self.port)),
-        ]
-
-
 class TestDemonstration(TestServing):
     def test_workers_that_end_leave_its_files(self):
-        demo = Demonstration(self.make_folder())
+        demo = processes.Demonstration(self.make_folder())
         self.addCleanup(demo.stop)
         demo.start()
         demo.wait()
         with open(demo.log, encoding="utf-8") as file:
             text = file.read()
-        (path,) = re.findall("curl .* http://[^/]+(/.*)", text)
-        (folder,) = re.findall("Everything is in (.*) and goes away", text)
+        (path,) = re.findall(r"curl .* http://[^/]+(/\S*)", text)
+        folder = demo.find_folder()
         for _ in range(2):
             demo.reload()
             self.assertIn("policy.json", os.listdir(folder))

@@ -3,6 +3,7 @@
 
 import glob
 from importlib import metadata
+import json
 import os
 import re
 import tempfile
@@ -12,12 +13,16 @@ from unittest import mock
 from keystonemiddleware import opts as keystone_options
 from oslo_config import cfg
 from oslo_config import generator
+import webob
 
+from images_service import app
 from images_service import config
 from images_service.api import routes
+from images_service.cmd import demo
 from images_service.cmd import status
 from images_service.glance import metrics as mirror_metrics
 from images_service.middleware import metrics
+from images_service.tests import base
 
 ROOT = os.path.join(os.path.dirname(__file__), "..", "..", "..")
 
@@ -200,6 +205,56 @@ class TestPages(unittest.TestCase):
             (title,) = re.findall(r"\A(?:=+\n)(.+)\n=+\n", read(path))
             self.assertNotIn(title, titles)
             titles[title] = path
+
+
+def table(path):
+    """Return rows of a page's first table of figures: name -> other cells."""
+    found: dict[str, list[str]] = {}
+    for name, cells in re.findall(r"^(\S.*?)  +(\d.*)$", read(path), re.M):
+        found.setdefault(name, re.split("  +", cells))
+    return found
+
+
+class TestFigures(unittest.TestCase):
+    def test_they_are_those_that_were_measured(self):
+        measured = table("doc/source/admin/performance.rst")
+        compared = table("doc/source/comparison.rst")
+        shown = table("README.rst")
+        self.assertEqual(8, len(compared))
+        for name, figures in compared.items():
+            with self.subTest(name):
+                nova, _, _, beside, _, postgresql = measured[name]
+                self.assertEqual([nova, beside, postgresql], figures)
+        self.assertEqual(4, len(shown))
+        self.assertEqual(shown, {name: compared[name] for name in shown})
+
+
+class TestReadme(base.TestCase):
+    def test_the_answer_is_the_one_of_its_first_command(self):
+        conf = config.load(["--config-file", demo.prepare(self.make_folder())])
+        url = re.search(
+            "http://\\S+(/v2.1/\\S+)", demo.welcome("", "::1", "[::1]:1")
+        )
+        assert url is not None
+        req = webob.Request.blank(url[1])
+        req.headers["X-Auth-Token"] = "alice:demo"
+        answer = req.get_response(app.create(conf, name="demo")).json
+        shown = re.search(r"block:: json\n\n((   .*\n)+)", read("README.rst"))
+        assert shown is not None
+        lines = [line[3:] for line in shown[1].splitlines()]
+        self.assertGreater(len(lines), 5)
+        self.assertEqual(
+            lines, json.dumps(answer, indent=4).splitlines()[: len(lines)]
+        )
+
+    def test_its_links_lead_somewhere(self):
+        links = re.findall(
+            r"(?:<|image:: )([^<>\s]+/[^<>\s]+)", read("README.rst")
+        )
+        self.assertGreater(len(links), 5)
+        for link in links:
+            with self.subTest(link):
+                self.assertTrue(os.path.exists(f"{ROOT}/{link}"))
 
 
 class TestShellBlocks(unittest.TestCase):

@@ -4,8 +4,11 @@
 from contextlib import redirect_stderr
 import io
 import os
+import socket
 import unittest
 from unittest import mock
+
+from oslo_config import cfg
 
 from images_service import app
 from images_service.cmd import api
@@ -95,6 +98,53 @@ class TestStart(base.TestCase):
             self.assertEqual(1, api.main(["--config-file", path]))
         self.assertIn("[database] connection is not set", err.getvalue())
 
+    def test_nothing_is_configured(self):
+        with (
+            redirect_stderr(io.StringIO()) as err,
+            mock.patch("oslo_log.log.setup"),
+            mock.patch.object(cfg, "find_config_files", return_value=[]),
+            mock.patch.object(cfg, "find_config_dirs", return_value=[]),
+            mock.patch.dict(os.environ),
+        ):
+            os.environ.pop("OS_IMAGES_SERVICE_CONFIG_FILES", None)
+            self.assertEqual(1, api.main([]))
+        text = err.getvalue()
+        self.assertIn("images-service-api --demo\n", text)
+        self.assertIn("/etc/images_service/images_service.conf", text)
+        self.assertIn("--config-file", text)
+
+    def test_the_environment_alone_configures_it(self):
+        with (
+            redirect_stderr(io.StringIO()) as err,
+            mock.patch("oslo_log.log.setup"),
+            mock.patch.object(cfg, "find_config_files", return_value=[]),
+            mock.patch.object(cfg, "find_config_dirs", return_value=[]),
+            mock.patch.dict(os.environ, OS_DATABASE__CONNECTION="x://"),
+        ):
+            self.assertEqual(1, api.main([]))
+        self.assertIn("[database] connection: ", err.getvalue())
+
+    def test_a_port_in_use(self):
+        folder = self.make_folder()
+        base.configuration(folder)
+        with (
+            socket.create_server(("127.0.0.1", 0)) as taken,
+            redirect_stderr(io.StringIO()) as err,
+            mock.patch("oslo_log.log.setup"),
+            mock.patch.object(app, "create") as create,
+        ):
+            port = str(taken.getsockname()[1])
+            path = f"{folder}/images_service.conf"
+            self.assertEqual(
+                1, api.main(["--config-file", path, "--port", port])
+            )
+        create.assert_not_called()
+        self.assertEqual(
+            f"images-service-api: port {port} cannot be opened on 127.0.0.1: "
+            "Address already in use. Choose another one with --port.\n",
+            err.getvalue(),
+        )
+
 
 class TestHost(base.TestCase):
     def bound(self, strategy, *args):
@@ -103,6 +153,7 @@ class TestHost(base.TestCase):
         with (
             mock.patch.object(serving, "Server") as server,
             mock.patch.object(app, "create"),
+            mock.patch.object(api, "_problem", return_value=None),
             mock.patch("oslo_log.log.setup"),
         ):
             api.main(["--config-file", f"{folder}/images_service.conf", *args])
