@@ -274,7 +274,7 @@ class TestAgainstOsloPolicy(ReviewTestCase):
     images = ("own private", "own protected", "other private", "other public")
 
     @hypothesis.settings(
-        max_examples=30,
+        max_examples=20,
         deadline=None,
         database=None,
         suppress_health_check=list(hypothesis.HealthCheck),
