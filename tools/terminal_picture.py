@@ -92,7 +92,7 @@ def session(text: str) -> list[tuple[str, str]]:
 
     def named(text: str) -> str:
         text = text.replace(os.path.dirname(path), FOLDER)
-        return text.replace(port, PORT)
+        return text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{PORT}")
 
     return [(named(command), named(output)) for command, output in found]
 
