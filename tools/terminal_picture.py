@@ -13,11 +13,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 BIN = pathlib.Path(sys.executable).parent
-# Seconds for the demonstration to start, to follow an edit, and to end.
-PATIENCE = 60
+# Seconds for the demonstration, for a command, and for an edit.
+PATIENCE = 90
 PORT, FOLDER = "8774", "/tmp/images-service-demo"
 LIST = (
     "curl -s -H 'X-Auth-Token: {user}:demo' {url} \\\n"
@@ -92,7 +93,7 @@ def session(text: str) -> list[tuple[str, str]]:
 
     def named(text: str) -> str:
         text = text.replace(os.path.dirname(path), FOLDER)
-        return text.replace(port, PORT)
+        return text.replace(f"127.0.0.1:{port}", f"127.0.0.1:{PORT}")
 
     return [(named(command), named(output)) for command, output in found]
 
@@ -136,9 +137,12 @@ def main(path: str) -> None:
         stderr=subprocess.DEVNULL,
         text=True,
     )
+    limit = threading.Timer(PATIENCE, process.kill)
+    limit.start()
     try:
         pairs = session(welcome(process))
     finally:
+        limit.cancel()
         process.send_signal(signal.SIGTERM)
         process.wait(PATIENCE)
     pathlib.Path(path).write_text(draw(pairs), encoding="utf-8")

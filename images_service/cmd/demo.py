@@ -35,7 +35,9 @@ paste.filter_factory = images_service.cmd.demo_page:filter_factory
 """
 _WELCOME = """\
 
-images_service serves sample images on {address}. Try in another terminal:
+images_service serves sample images on {address}.
+
+In another terminal, this lists them:
 
     curl -s -H 'X-Auth-Token: alice:demo' \
 http://{address}/v2.1/demo/images/detail | python3 -m json.tool

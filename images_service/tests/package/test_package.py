@@ -104,7 +104,10 @@ class TestPackage(PackageTestCase):
         done = self.run_program("images-service-status", "upgrade", "check")
         self.assertEqual(0, done.returncode, done.stdout + done.stderr)
 
-    def test_the_demonstration_has_its_page(self):
+    def test_the_demonstration_alone_has_its_page(self):
+        path = f"{ENVIRONMENT}/etc/images_service/api-paste.ini"
+        with open(path, encoding="utf-8") as file:
+            self.assertNotIn("demo", file.read())
         demo = Installed(self.folder, self.folder, "images-service-api")
         self.addCleanup(demo.stop)
         demo.start("--demo", "--port", str(demo.port))

@@ -16,7 +16,7 @@ class TestPicture(base.TestCase):
         subprocess.run(
             [sys.executable, f"{ROOT}/tools/terminal_picture.py", path],
             check=True,
-            timeout=120,
+            timeout=240,
         )
         with open(path, encoding="utf-8") as file:
             drawn = file.read()
