@@ -16,6 +16,8 @@ project = "Compute API: images"
 copyright = "the images_service developers"
 html_theme = "furo"
 html_title = project
+html_static_path = ["../../doc/source/_static/phone.css"]
+html_css_files = ["phone.css"]
 html_use_index = False
 
 

@@ -2,6 +2,7 @@
 """The pages on security and log files: TLS, the unit, rotation."""
 
 import glob
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ import sqlalchemy as sa
 
 from images_service.store.sql import engine
 from images_service.tests import base
+from images_service.tests import keystone
 from images_service.tests import pages
 from images_service.tests.servers import processes
 from images_service.tests.servers import test_proxies
@@ -136,6 +138,48 @@ class TestProxies(base.TestCase):
         )
         ports = {8775: self.api.port, 8776: self.api.port}
         self.check(test_proxies.HAProxy(self.folder, path, ports))
+
+
+class TestKeystone(base.TestCase):
+    def test_its_certificate_is_checked(self):
+        folder = self.make_folder()
+        certificate, key = make_certificate(folder)
+        tokens, site = f"{folder}/tokens.json", f"{folder}/site.conf"
+        with open(tokens, "w", encoding="utf-8") as file:
+            json.dump({"token": ["alice", base.OWNER, ["member"]]}, file)
+        with open(site, "w", encoding="utf-8") as file:
+            file.write(
+                f"server {{ listen 8774 ssl; ssl_certificate {certificate};"
+                f" ssl_certificate_key {key};"
+                " location / { proxy_pass http://127.0.0.1:8775; } }"
+            )
+        stub = processes.Stub(folder, keystone.__name__, tokens)
+        proxy = processes.Nginx(folder, site, {8775: stub.port})
+        os.mkdir(f"{folder}/other")
+        other, _ = make_certificate(f"{folder}/other")
+        for server in (stub, proxy):
+            self.addCleanup(server.stop)
+            server.start()
+            server.wait()
+        options = keystone.options(f"https://127.0.0.1:{proxy.port}")
+        for authority, status in ((certificate, 200), (other, 503)):
+            api = processes.Api(folder, f"api-{status}")
+            self.make_store(
+                base.configuration(
+                    api.folder,
+                    api={"auth_strategy": "keystone"},
+                    keystone_authtoken={**options, "cafile": authority},
+                )
+            )
+            self.addCleanup(api.stop)
+            api.start()
+            api.wait()
+            response = requests.get(
+                f"{api.url}/v2.1/images",
+                headers={"X-Auth-Token": "token"},
+                timeout=30,
+            )
+            self.assertEqual(status, response.status_code, response.text)
 
 
 class TestDatabases(base.TestCase):
