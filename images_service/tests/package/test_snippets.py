@@ -84,7 +84,10 @@ class TestAnsible(SnippetTestCase):
             f"{os.path.dirname(sys.executable)}/ansible-playbook",
             *("--inventory", inventory, "--extra-vars", f"@{path}"),
             *(*args, f"{SHARE}/ansible/images_service.yml"),
-            environ={"ANSIBLE_HOME": f"{self.folder}/.ansible"},
+            environ={
+                "ANSIBLE_HOME": f"{self.folder}/.ansible",
+                "ANSIBLE_PIPELINING": "1",
+            },
         )
 
     def test_it_installs_configures_and_changes_nothing_then(self):
@@ -107,7 +110,7 @@ class TestAnsible(SnippetTestCase):
             "--host 192.0.2.1 --port %i",
             unit,
         )
-        again = self.play(*options, images_service_policy=policy)
+        again = self.play("--check", *options, images_service_policy=policy)
         self.assertIn("changed=0", again)
         self.assertIn("failed=0", again)
 
