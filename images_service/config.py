@@ -225,8 +225,8 @@ _OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
         cfg.StrOpt(
             "transport_url",
             secret=True,
-            help="RabbitMQ that is told of changes and refusals, as CADF "
-            "events. Where unset, nobody is.",
+            help="URL of the RabbitMQ to which changes and refusals are "
+            "sent, as CADF events. If it is unset, none are sent.",
         ),
     ],
     "metrics": [

@@ -352,7 +352,8 @@ def rows(backend, counts, catalogues):
 
 def table(counts, measured):
     """Return the lines of the table of ten pages."""
-    head = ["milliseconds", *NAMES.values()]
+    sizes = " · ".join(f"{count:,}" for count in counts)
+    head = [f"ms with {sizes} images", *NAMES.values()]
     lines = [head]
     for name in SHOWN:
         cells = [name]
@@ -373,9 +374,13 @@ def draw(counts, measured, path):
     from matplotlib import pyplot
 
     figure, fields = pyplot.subplots(
-        1, len(measured), figsize=(9, 3.6), sharey=True, layout="constrained"
+        *(1, len(measured)),
+        figsize=(9, 3.6),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
     )
-    for field, backend in zip(fields, measured, strict=True):
+    for field, backend in zip(fields[0], measured, strict=True):
         for name in DRAWN:
             medians = [
                 statistics.median(catalogue.times[name])
@@ -387,8 +392,9 @@ def draw(counts, measured, path):
         field.grid(alpha=0.3)
         field.set_title(NAMES[backend])
         field.set_xlabel("images")
-    fields[0].set_ylabel("a page of ten, milliseconds")
-    fields[0].legend(fontsize=7)
+    first = fields[0][0]
+    first.set_ylabel("a page of ten, milliseconds")
+    first.legend(fontsize=7)
     figure.savefig(path)
 
 

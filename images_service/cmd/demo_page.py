@@ -139,21 +139,34 @@ class Page:
                 for image in images
             ],
             "actions": [
-                {
-                    "image": image and _words(image),
-                    "rule": rule.name,
-                    "does": rule.description,
-                    "outcomes": [
-                        self._outcome(rule.name, caller, image)
-                        for caller in self._callers
-                    ],
-                }
+                action
                 for image in (None, *own[:1], *public[:1])
-                for rule in routes.list_rules()
-                if (rules.attributes(rule) == rules.IMAGE_ATTRIBUTES)
-                == (image is not None)
+                for action in self._actions(image)
             ],
         }
+
+    def _actions(self, image: model.Image | None) -> list[dict[str, Any]]:
+        """Return the actions on an image, or on none, with each outcome.
+
+        An outcome is ``allowed``, ``refused`` (403) or ``hidden`` (404).
+        """
+        sees = [self._sees(caller, image) for caller in self._callers]
+        return [
+            {
+                "image": image and _words(image),
+                "rule": rule.name,
+                "does": rule.description,
+                "outcomes": [
+                    self._outcome(rule.name, caller, image)
+                    if seen
+                    else "hidden"
+                    for caller, seen in zip(self._callers, sees, strict=True)
+                ],
+            }
+            for rule in routes.list_rules()
+            if (rules.attributes(rule) == rules.IMAGE_ATTRIBUTES)
+            == (image is not None)
+        ]
 
     def _sizes(self, caller: RequestContext) -> dict[str, dict[str, int]]:
         """Return the size of each image in a caller's list, by id."""
@@ -170,21 +183,25 @@ class Page:
     def _outcome(
         self, rule: str, caller: RequestContext, image: model.Image | None
     ) -> str:
-        """Return ``allowed``, ``refused`` (403) or ``hidden`` (404)."""
-        viewer = self._viewer(caller)
+        """Return ``allowed`` or ``refused`` (403)."""
         target = {"project_id": caller.project_id}
         if image is not None:
-            try:
-                self._store.get(image.id, viewer)
-            except exception.ImageNotFound:
-                return "hidden"
             target = enforcer.target_of(image)
         allowed = (
-            viewer.is_admin
+            self._policy.is_admin(caller)
             if rule == rules.CONTEXT_IS_ADMIN
             else self._policy.allows(rule, caller, target)
         )
         return "allowed" if allowed else "refused"
+
+    def _sees(self, caller: RequestContext, image: model.Image | None) -> bool:
+        """Tell whether a caller sees an image; another one is 404."""
+        if image is not None:
+            try:
+                self._store.get(image.id, self._viewer(caller))
+            except exception.ImageNotFound:
+                return False
+        return True
 
     def _viewer(self, caller: RequestContext) -> model.Viewer:
         return model.Viewer(

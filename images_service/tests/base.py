@@ -28,6 +28,7 @@ from images_service.store.sql import cursor
 from images_service.store.sql import engine
 from images_service.store.sql.migrations import run
 from images_service.store.sql.store import SqlStore
+from images_service.tests import keystone
 
 # Projects, and the tokens of people in them, as noauth2 has them.
 OWNER, OTHER, ADMIN = "owner-project", "other-project", "admin-project"
@@ -253,6 +254,20 @@ class RequestTestCase(TestCase):
     conf: cfg.ConfigOpts
     store: SqlStore
     app: typing.Any
+
+    def make_keystone_conf(self, documents, policy=None):
+        """Return a configuration with a stub of Keystone.
+
+        :param documents: what it says of tokens.
+        """
+        stub = keystone.Keystone(documents)
+        stub.start()
+        self.addCleanup(stub.stop)
+        return self.make_conf(
+            policy=policy,
+            api={"auth_strategy": "keystone"},
+            keystone_authtoken=stub.options(),
+        )
 
     def request(self, method, path, token="member", body=None, **headers):
         """Send a request; a path without a version is below /v2.1.

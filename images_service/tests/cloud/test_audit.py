@@ -10,9 +10,9 @@ import typing
 import unittest
 
 from oslo_config import cfg
-import oslo_messaging
 
 from images_service.tests import base
+from images_service.tests import notifications
 from images_service.tests.cloud import cloud
 from images_service.tests.cloud import page
 from images_service.tests.cloud import processes as cloud_processes
@@ -82,17 +82,9 @@ class TestAudit(base.TestCase):
 
         conf = cfg.ConfigOpts()
         conf([], default_config_files=[])
-        listener = oslo_messaging.get_notification_listener(
-            oslo_messaging.get_notification_transport(
-                conf, url=self.rabbitmq.transport_url
-            ),
-            [oslo_messaging.Target(topic="notifications")],
-            [Endpoint()],
-            executor="threading",
+        notifications.listen(
+            self, conf, self.rabbitmq.transport_url, Endpoint()
         )
-        listener.start()
-        self.addCleanup(listener.wait)
-        self.addCleanup(listener.stop)
 
     def ask(self, method, path, token="member", body=None):
         """Send a request; return status, id and seconds."""

@@ -112,20 +112,12 @@ class PersonasTestCase(base.RequestTestCase):
 
     def setUp(self):
         super().setUp()
-        stub = keystone.Keystone(
-            {
-                name: keystone.token_document(*who, system=name == "system")
-                for name, who in PERSONAS.items()
-                if who is not None
-            }
-        )
-        stub.start()
-        self.addCleanup(stub.stop)
-        self.conf = self.make_conf(
-            policy=self.policy,
-            api={"auth_strategy": "keystone"},
-            keystone_authtoken=stub.options(),
-        )
+        documents = {
+            name: keystone.token_document(*who, system=name == "system")
+            for name, who in PERSONAS.items()
+            if who is not None
+        }
+        self.conf = self.make_keystone_conf(documents, self.policy)
         self.images = {
             kind: {**record, "key": "value"}
             for kind, record in zip(base.IDS, base.samples(), strict=True)

@@ -44,23 +44,15 @@ class MatrixTestCase(base.RequestTestCase):
             ),
         ]
         self.snapshot = snapshot
-        stub = keystone.Keystone(
-            {
-                str(number): keystone.token_document(
-                    each.caller.user_id,
-                    each.caller.project_id,
-                    each.caller.roles,
-                )
-                for number, each in enumerate(self.personas)
-            }
-        )
-        stub.start()
-        self.addCleanup(stub.stop)
-        self.conf = self.make_conf(
-            policy=self.policy,
-            api={"auth_strategy": "keystone"},
-            keystone_authtoken=stub.options(),
-        )
+        documents = {
+            str(number): keystone.token_document(
+                each.caller.user_id,
+                each.caller.project_id,
+                each.caller.roles,
+            )
+            for number, each in enumerate(self.personas)
+        }
+        self.conf = self.make_keystone_conf(documents, self.policy)
         self.images = {kind.name: self.record(kind) for kind in self.kinds}
         self.store = self.make_store(self.conf, list(self.images.values()))
         self.app = app.create(self.conf, self.store)

@@ -7,7 +7,6 @@ import time
 from unittest import mock
 
 from oslo_config import cfg
-import oslo_messaging
 from pycadf import cadftaxonomy
 from pycadf import timestamp
 import webob
@@ -16,6 +15,7 @@ from images_service import app
 from images_service.middleware import audit
 from images_service.middleware import pipeline
 from images_service.tests import base
+from images_service.tests import notifications
 from images_service.tests.unit.test_documentation import read
 
 OWN, PUBLIC = base.IDS["own"], base.IDS["public"]
@@ -67,15 +67,7 @@ class TestFactory(base.TestCase):
 
         conf = self.make_conf(audit={"transport_url": "fake:/"})
         send = audit._notifier(conf)
-        listener = oslo_messaging.get_notification_listener(
-            oslo_messaging.get_notification_transport(conf, url="fake:/"),
-            [oslo_messaging.Target(topic="notifications")],
-            [Endpoint()],
-            executor="threading",
-        )
-        listener.start()
-        self.addCleanup(listener.wait)
-        self.addCleanup(listener.stop)
+        notifications.listen(self, conf, "fake:/", Endpoint())
         send({"id": "1"})
         deadline = time.monotonic() + 5
         while not got and time.monotonic() < deadline:
