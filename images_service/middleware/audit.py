@@ -24,6 +24,7 @@ from wsgiref import types as wsgi
 
 from oslo_config import cfg
 from oslo_log import log
+from oslo_middleware import request_id
 
 from images_service import context
 from images_service.middleware import pipeline
@@ -222,8 +223,8 @@ def _event(environ: wsgi.WSGIEnvironment, status: str) -> Event:
             "name": getattr(caller, "user_name", None) or _UNKNOWN,
             "project_id": getattr(caller, "project_id", None) or _UNKNOWN,
             "host": {"address": environ.get("REMOTE_ADDR", _UNKNOWN)},
-            "request_id": environ.get("openstack.request_id", _UNKNOWN),
-            "global_request_id": environ.get("openstack.global_request_id"),
+            "request_id": environ.get(request_id.ENV_REQUEST_ID, _UNKNOWN),
+            "global_request_id": environ.get(request_id.GLOBAL_REQ_ID),
         },
         "target": {
             "typeURI": "service/compute/images",

@@ -27,6 +27,7 @@ Checks: TypeAlias = Mapping[str, AnyCheck]
 # Rules that one rule may refer to; people write three or four.
 _MOST = 100
 _ATTRIBUTE = re.compile(r"%\(([^)]*)\)")
+_WHOLE = re.compile(r"%\((\w+)\)s")
 
 
 def parts(check: AnyCheck) -> Sequence[AnyCheck]:
@@ -66,6 +67,15 @@ def is_own(condition: AnyCheck) -> bool:
 def looks_at(condition: AnyCheck) -> list[str]:
     """Return the attributes of a target that a condition reads."""
     return _ATTRIBUTE.findall(str(condition))
+
+
+def compares_with(condition: AnyCheck) -> str:
+    """Return the attribute of a target that is all a condition compares with.
+
+    It is "" if the condition compares with anything else.
+    """
+    found = _WHOLE.fullmatch(str(condition).partition(":")[2])
+    return found[1] if found else ""
 
 
 def references(check: AnyCheck) -> list[str]:

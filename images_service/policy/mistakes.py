@@ -29,7 +29,6 @@ _DEEPEST = 50
 _WORD = re.compile(r"[()]|[^\s()]\S*?(?=\)*(?:\s|$))")
 _OPERATORS = ("and", "or", "not")
 _START, _END = "the start", "the end"
-_ATTRIBUTE = re.compile(r"%\((\w+)\)s")
 # The values of attributes that have few.
 _VALUES = {
     "visibility": model.VISIBILITIES,
@@ -147,7 +146,6 @@ def never_passes(
             hint = _hint(name, attributes, "%({})s")
             return f"the target has no {name}; {hint}"
     kind, _, match = str(condition).partition(":")
-    wanted = _ATTRIBUTE.fullmatch(match)
     # "system" is oslo.policy's other name of system_scope.
     known = [*_values(), "system"]
     if (
@@ -165,8 +163,8 @@ def never_passes(
         elif kind in attributes and "%" not in match:
             hint = f"did you mean '{match}':%({kind})s?"
         return f"a caller has no {kind}; {hint}"
-    if wanted and value not in _VALUES.get(wanted[1], (value,)):
-        name = wanted[1]
+    name = expressions.compares_with(condition)
+    if value not in _VALUES.get(name, (value,)):
         hint = _hint(value, _VALUES[name], f"'{{}}':%({name})s")
         return f"the {name} of no image is {value}; {hint}"
     constants = "%" not in match and value != match

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
-import re
 from typing import Any
 from typing import NamedTuple
 
@@ -41,7 +40,6 @@ _IMAGE_ID = "00000000-0000-4000-8000-000000000000"
 # What images have in common with few others.
 _PROJECT = "project_id"
 _SPECIAL = ("status", "image_id", _PROJECT)
-_ATTRIBUTE = re.compile(r"%\((\w+)\)s")
 
 
 class Persona(NamedTuple):
@@ -185,9 +183,9 @@ def named(snapshots: Iterable[enforcer.Snapshot]) -> Named:
     for snapshot in snapshots:
         for condition in _conditions(snapshot):
             kind, _, match = str(condition).partition(":")
-            attribute = _ATTRIBUTE.fullmatch(match)
-            if attribute and attribute[1] in _SPECIAL:
-                images.update(_literal(attribute[1], kind))
+            attribute = expressions.compares_with(condition)
+            if attribute in _SPECIAL:
+                images.update(_literal(attribute, kind))
             elif "%" in match:
                 continue
             elif kind in ("role", "roles"):
