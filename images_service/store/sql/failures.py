@@ -36,6 +36,7 @@ _MYSQL = frozenset(
         *(1040, 1203, 1226),  # too many connections
         *(1044, 1045, 1049),  # no access, no such database
         *(1047, 1053, 1927),  # a Galera node is not ready, shutdown, killed
+        1180,  # COMMIT fails: a Galera node has just lost the others
         *(1205, 1206, 1223),  # locks
         *(1290, 1792, 1836),  # read-only
         *(1317, 1969, 3024),  # a statement is interrupted or takes too long

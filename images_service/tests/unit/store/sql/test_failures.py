@@ -45,6 +45,8 @@ PASSING = (
     with_state(1040, "08004"),
     with_state(1047, "08S01"),
     with_state(1213, "40001"),
+    # A node of Galera that loses the others during COMMIT.
+    with_state(1180, "HY000"),
     psycopg.OperationalError("connection refused"),
     psycopg.errors.ConnectionTimeout("connection timeout expired"),
     psycopg.errors.LockNotAvailable("x"),
