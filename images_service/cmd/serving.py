@@ -33,6 +33,9 @@ HEAD_SECONDS = 75
 ANSWER_SECONDS = 60
 # Seconds between two looks at the deadlines of a connection.
 _INTERVAL = 1
+# Seconds for other workers to take a connection. The system makes 50
+# microseconds of it, the shortest time for which a process sleeps.
+_TURN = 1e-6
 
 
 def _let_signals_end_it(_arbiter: Any, _worker: Any) -> None:
@@ -83,6 +86,10 @@ class Connection(protocol.ASGIProtocol):  # type: ignore[misc]
         transport.set_write_buffer_limits(high=0)
         self._arm_keepalive_timer()
         self._look()
+        if self.worker.nr_conns > 1 and self.cfg.workers > 1:
+            # Of connections that come at once the first worker to wake would
+            # take all, and keep them.
+            time.sleep(_TURN)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""

@@ -64,6 +64,17 @@ def children(pid):
         return set(file.read().split())
 
 
+def count_sockets(pid):
+    """Return how many sockets a process has."""
+    count = 0
+    folder = f"/proc/{pid}/fd"
+    for name in os.listdir(folder):
+        with contextlib.suppress(OSError):
+            link = os.readlink(f"{folder}/{name}")
+            count += link.startswith("socket:")
+    return count
+
+
 def seconds_of_cpu(pid):
     """Return for how long a process has used a processor.
 
@@ -454,6 +465,8 @@ class MariaDB(Database):
                 find("mariadb-install-db", "mysql_install_db"),
                 "--no-defaults",
                 f"--datadir={self.folder}",
+                # It starts a server, too; see ``command``.
+                f"--tmpdir={self.folder}",
                 "--auth-root-authentication-method=normal",
                 *self._user(),
             ],

@@ -176,6 +176,52 @@ class TestEnds(TestServing):
         self.assertEqual(([], 0), (requests.lost, requests.refused))
 
 
+class TestConnections(TestServing):
+    def test_one_worker_took_all_connections_that_came_at_once(self):
+        api = self.start()
+        self.wait_for_both(api)
+        processor = min(os.sched_getaffinity(0))
+        for pid in api.workers():
+            # No worker runs while another does.
+            os.sched_setaffinity(int(pid), {processor})
+        bursts = [self.burst(api) for _ in range(20)]
+        # Where the client has the processor, both have waited for it.
+        self.assertGreater(sum(map(all, bursts)), 15, bursts)
+
+    def wait_for_both(self, api):
+        """Wait until both workers have opened what they need."""
+        counts: list[dict[str, int]] = []
+        deadline = time.monotonic() + 20
+        while counts[-20:] != [self.sockets(api)] * 20 or len(counts[-1]) < 2:
+            self.assertLess(time.monotonic(), deadline)
+            counts.append(self.sockets(api))
+            time.sleep(0.05)
+
+    def burst(self, api):
+        """Open connections; return how many of them each worker has."""
+        before = self.sockets(api)
+        clients = [socket.socket() for _ in range(8)]
+        for client in clients:
+            client.setblocking(False)
+            client.connect_ex(("127.0.0.1", api.port))
+        for client in clients:
+            client.settimeout(10)
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            self.assertTrue(client.recv(1))
+        found = self.sockets(api)
+        for client in clients:
+            client.close()
+        deadline = time.monotonic() + 10
+        while self.sockets(api) != before:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+        return [found[pid] - before[pid] for pid in before]
+
+    def sockets(self, api):
+        """Return how many sockets each worker has."""
+        return {pid: processes.count_sockets(pid) for pid in api.workers()}
+
+
 class TestTimeout(TestServing):
     """Workers that do not respond."""
 

@@ -4,7 +4,6 @@
 import contextlib
 import http.client
 import json
-import os
 import re
 import socket
 import threading
@@ -108,14 +107,7 @@ class SlowClients(base.TestCase):
 
     def descriptors(self):
         """Return how many sockets all workers have open."""
-        count = 0
-        for pid in self.api.workers():
-            folder = f"/proc/{pid}/fd"
-            for name in os.listdir(folder):
-                with contextlib.suppress(OSError):
-                    link = os.readlink(f"{folder}/{name}")
-                    count += link.startswith("socket:")
-        return count
+        return sum(map(processes.count_sockets, self.api.workers()))
 
     def settled(self):
         """Wait until both workers serve; return how many sockets they have."""
