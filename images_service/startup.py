@@ -194,10 +194,10 @@ def check_schema(database: "Database") -> None:
     :raises DatabaseDown: it does not answer.
     :raises WrongSchema: the tables are missing, older or newer.
     """
-    from images_service.store.sql.migrations import run
+    from images_service.store.sql.migrations import revisions
 
     try:
-        has, expected = run.version(database), run.head()
+        has, expected = revisions.version(database), revisions.HEAD
     except exception.StoreUnavailable as error:
         raise DatabaseDown(
             f"The database does not answer: {reason(error)}. Check that it "
@@ -207,7 +207,7 @@ def check_schema(database: "Database") -> None:
         return
     if has is None:
         problem = "The database has no tables."
-    elif run.is_known(has):
+    elif has in revisions.REVISIONS:
         problem = f"The database is at {has}, this release needs {expected}."
     else:
         raise NewerSchema(

@@ -32,10 +32,11 @@ class Sync(DatabaseCommand):
     needs_tables = False
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
+        from images_service.store.sql.migrations import revisions
         from images_service.store.sql.migrations import run
 
         run.sync(self.database)
-        print(f"The database is at {run.head()}.")
+        print(f"The database is at {revisions.HEAD}.")
 
 
 class Version(DatabaseCommand):
@@ -45,9 +46,9 @@ class Version(DatabaseCommand):
     needs_tables = False
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
-        from images_service.store.sql.migrations import run
+        from images_service.store.sql.migrations import revisions
 
-        has, expected = run.version(self.database), run.head()
+        has, expected = revisions.version(self.database), revisions.HEAD
         print(f"database: {has or 'empty'}")
         print(f"expected: {expected}")
         return int(has != expected)

@@ -7,12 +7,14 @@ imports this module.
 
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
 import contextlib
 import datetime
 import hashlib
 import importlib
 import os
+import sys
 import threading
 import time
 from typing import Any
@@ -65,13 +67,29 @@ def authtoken(global_conf: Mapping[str, Any], **local: str) -> pipeline.Filter:
         for name, value in _DEFAULTS.items():
             conf.set_default(name, value, group)
     if conf.keystone_authtoken.memcached_servers:
-        # It imports eventlet where oslo.messaging has brought that. In the
-        # thread of a request this would keep the process from ending, since
-        # eventlet makes a copy of the module threading, which takes the lock
-        # for which others wait until the thread has ended.
-        with contextlib.suppress(ImportError):
+        with contextlib.suppress(ImportError), _eventlet_hidden():
             importlib.import_module("oslo_cache._memcache_pool")
     return lambda app: _AuthToken(app, {"oslo_config_config": conf, **local})
+
+
+@contextlib.contextmanager
+def _eventlet_hidden() -> Iterator[None]:
+    """Let nothing import eventlet, unless something has done so before.
+
+    oslo.cache does where oslo.messaging has brought it. A worker would keep
+    eight MB of it; and a thread that imports it keeps the process from ending,
+    since its copy of the module threading takes the lock for which others
+    wait until the thread has ended.
+    """
+    modules: dict[str, Any] = sys.modules
+    hidden = "eventlet" not in modules
+    if hidden:
+        modules["eventlet"] = None
+    try:
+        yield
+    finally:
+        if hidden:
+            del modules["eventlet"]
 
 
 def keystone_context(

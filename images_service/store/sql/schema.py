@@ -13,7 +13,6 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 from sqlalchemy.types import TypeEngine
@@ -31,7 +30,7 @@ def ascii_id(length: int) -> sa.String:
             "mysql",
             "mariadb",
         )
-        .with_variant(postgresql.VARCHAR(length, collation="C"), "postgresql")
+        .with_variant(sa.String(length, collation="C"), "postgresql")
     )
 
 
@@ -49,7 +48,7 @@ class Name(TypeDecorator[str]):
             collation = "utf8mb4_nopad_bin" if nopad else "utf8mb4_0900_bin"
             return mysql.VARCHAR(255, charset="utf8mb4", collation=collation)
         if dialect.name == "postgresql":
-            return postgresql.VARCHAR(255, collation="C")
+            return sa.String(255, collation="C")
         return sa.String(255)
 
 

@@ -6,6 +6,7 @@ import os
 
 from images_service import config
 from images_service.store.sql import engine
+from images_service.store.sql.migrations import revisions
 from images_service.store.sql.migrations import run
 from images_service.tests import backends
 from images_service.tests import base
@@ -37,7 +38,7 @@ class Upgrades(backends.OnBackend):
         self.assertEqual([0] * 4, [p.exitcode for p in processes])
         database = _database(self.connection)
         self.addCleanup(database.dispose)
-        self.assertEqual(run.head(), run.version(database))
+        self.assertEqual(revisions.HEAD, revisions.version(database))
 
 
 class TestSqlite(Upgrades, base.TestCase):

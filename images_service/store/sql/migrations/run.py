@@ -5,8 +5,6 @@ import os
 
 import alembic.command
 import alembic.config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from oslo_log import log
 import sqlalchemy as sa
 
@@ -32,29 +30,6 @@ def _config() -> alembic.config.Config:
         "script_location", os.path.dirname(os.path.abspath(__file__))
     )
     return config
-
-
-def head() -> str:
-    """Return the revision that the code expects."""
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
-    assert revision is not None
-    return revision
-
-
-def is_known(revision: str) -> bool:
-    """Tell whether a revision is one of this release."""
-    scripts = ScriptDirectory.from_config(_config()).walk_revisions()
-    return any(script.revision == revision for script in scripts)
-
-
-def version(database: engine.Database) -> str | None:
-    """Return the revision that the database has, None for an empty one.
-
-    :raises StoreUnavailable: it can't be reached.
-    """
-    return database.primary.read(
-        lambda db: MigrationContext.configure(db.db).get_current_revision()
-    )
 
 
 def sync(database: engine.Database, revision: str = "head") -> None:

@@ -10,6 +10,7 @@ import tqdm
 from images_service.cmd import importing
 from images_service.cmd import manage
 from images_service.store.sql import engine
+from images_service.store.sql.migrations import revisions
 from images_service.store.sql.migrations import run
 from images_service.store.sql.store import SqlStore
 from images_service.tests import base
@@ -33,13 +34,14 @@ class TestDb(ManageTestCase):
     def test_sync_and_version(self):
         status, out, _ = self.manage("db", "version")
         self.assertEqual(
-            (1, f"database: empty\nexpected: {run.head()}\n"), (status, out)
+            (1, f"database: empty\nexpected: {revisions.HEAD}\n"),
+            (status, out),
         )
         self.assertEqual(0, self.manage("db", "sync")[0])
         self.assertEqual(0, self.manage("db", "sync")[0])
         status, out, _ = self.manage("db", "version")
         self.assertEqual(
-            (0, f"database: {run.head()}\nexpected: {run.head()}\n"),
+            (0, f"database: {revisions.HEAD}\nexpected: {revisions.HEAD}\n"),
             (status, out),
         )
 

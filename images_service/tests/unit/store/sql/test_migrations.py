@@ -16,6 +16,7 @@ from images_service.store.sql import admin
 from images_service.store.sql import engine
 from images_service.store.sql import schema
 from images_service.store.sql import search_index
+from images_service.store.sql.migrations import revisions
 from images_service.store.sql.migrations import run
 from images_service.store.sql.store import SqlStore
 from images_service.tests import backends
@@ -81,14 +82,20 @@ class TestMigrations(base.TestCase):
         return database
 
     def test_versions(self):
-        self.assertIsNone(run.version(self.database))
+        self.assertIsNone(revisions.version(self.database))
         run.sync(self.database)
-        self.assertEqual(run.head(), run.version(self.database))
+        self.assertEqual(revisions.HEAD, revisions.version(self.database))
+
+    def test_revisions_are_those_of_alembic(self):
+        folder = os.path.dirname(revisions.__file__)
+        found = ScriptDirectory(folder).walk_revisions()
+        known = tuple(reversed([each.revision for each in found]))
+        self.assertEqual(known, revisions.REVISIONS)
 
     def test_twice_is_harmless(self):
         run.sync(self.database)
         run.sync(self.database)
-        self.assertEqual(run.head(), run.version(self.database))
+        self.assertEqual(revisions.HEAD, revisions.version(self.database))
 
     def test_a_filled_database_keeps_what_it_has(self):
         run.sync(self.database, "0001")
@@ -98,7 +105,7 @@ class TestMigrations(base.TestCase):
         with self.database.writer.begin() as db:
             fill(db, new, digests)
         run.sync(self.database)
-        self.assertEqual(run.head(), run.version(self.database))
+        self.assertEqual(revisions.HEAD, revisions.version(self.database))
         store = SqlStore(self.database)
         for one in new:
             if one.image.deleted_at is None:
@@ -128,9 +135,10 @@ class TestMigrations(base.TestCase):
         self.assertEqual([], list(admin.check(self.database, repair=False)))
         store = SqlStore(self.database)
         for word, names in (("killed", ["killed"]), ("nonsense", [])):
-            page = store.index(
+            page = store.page(
                 model.ListQuery(limit=99, status=word),
                 model.Viewer(base.OWNER),
+                model.Summary,
             )
             self.assertEqual(names, [image.name for image in page.images])
 
@@ -201,7 +209,7 @@ class TestMigrations(base.TestCase):
                 self.assertRaises((sa.exc.DBAPIError, OSError)),
             ):
                 run.sync(self.database)
-            self.assertEqual("0003", run.version(self.database))
+            self.assertEqual("0003", revisions.version(self.database))
         run.sync(self.database)
         self.assertEqual([], list(admin.check(self.database, repair=False)))
         self.assertEqual(expected, self.listed(SqlStore(self.database)))
@@ -241,7 +249,7 @@ class TestMigrations(base.TestCase):
                 run.lock(db)
                 run.sync(self.database)
             other.dispose()
-        self.assertEqual(run.head(), run.version(self.database))
+        self.assertEqual(revisions.HEAD, revisions.version(self.database))
 
     def test_migrations_make_what_the_tables_say(self):
         run.sync(self.database)
