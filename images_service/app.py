@@ -7,7 +7,6 @@ from typing import Any
 from typing import TYPE_CHECKING
 
 from oslo_config import cfg
-from oslo_log import log
 from paste.deploy import loadwsgi
 
 from images_service import config
@@ -18,6 +17,7 @@ from images_service.api import image_metadata
 from images_service.api import images
 from images_service.api import router
 from images_service.api import routes
+from images_service.middleware import request_log
 from images_service.middleware.healthcheck import Healthcheck
 from images_service.middleware.pipeline import CONF
 from images_service.middleware.pipeline import POLICY
@@ -52,7 +52,7 @@ def create(
     """
     if conf is None:
         conf = config.load()
-        log.setup(conf, config.PROJECT)
+        request_log.set_up(conf)
     startup.check_options(conf)
     startup.check_token_cache(conf)
     path = config.find_file(conf, conf.api.paste_config)

@@ -94,7 +94,36 @@ class Summary(NamedTuple):
     name: str | None
 
 
-T = TypeVar("T", Image, Summary)
+class Detail(NamedTuple):
+    """The attributes of an image that the API shows."""
+
+    id: str
+    name: str | None
+    status: str
+    size: int | None
+    min_ram: int
+    min_disk: int
+    created_at: datetime.datetime
+    updated_at: datetime.datetime
+    metadata: str
+
+    @classmethod
+    def of(cls, image: Image) -> "Detail":
+        """Return those of a stored image."""
+        return cls(
+            image.id,
+            image.name,
+            image.status,
+            image.size,
+            image.min_ram,
+            image.min_disk,
+            image.created_at,
+            image.updated_at,
+            image.metadata,
+        )
+
+
+T = TypeVar("T", Image, Detail, Summary)
 
 
 class Page(NamedTuple, Generic[T]):

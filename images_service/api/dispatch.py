@@ -26,6 +26,7 @@ from images_service.api import microversion
 from images_service.api import query
 from images_service.api import router
 from images_service.api import routes
+from images_service.api import validation
 from images_service.api import versions
 from images_service.api import views
 from images_service.policy import enforcer
@@ -44,6 +45,8 @@ _MEDIA_TYPES = ("", "application/json", _NOVA_JSON, "text/plain")
 _JSON = ("Content-Type", "application/json")
 # Catalogs are large and the same for every token of a project.
 _CATALOGS = 128
+# Query strings that are the same again and again, such as "limit=100".
+_QUERIES = 128
 
 
 @dataclasses.dataclass(slots=True)
@@ -141,6 +144,7 @@ class Application:
         self._image_endpoint = functools.lru_cache(_CATALOGS)(
             functools.partial(_image_endpoint, conf)
         )
+        self._query = functools.lru_cache(_QUERIES)(_query)
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
@@ -193,17 +197,16 @@ class Application:
             return 200, [_JSON], views.dump(document)
 
         environ[context.ACTION] = route.action
-        environ[context.IMAGE_ID] = match.arguments.get("image_id")
+        arguments = dict(match.arguments)
+        environ[context.IMAGE_ID] = arguments.get("image_id")
         if minor > route.until:
             raise exception.NotFound
         schema = route.legacy_body if match.version == "v2" else route.body
         body = self._body(http, wanted=schema is not None)
         caller: context.RequestContext = environ[context.ENVIRON_KEY]
-        project_id = match.arguments.pop("project_id", None)
+        project_id = arguments.pop("project_id", None)
         viewer = self._viewer(caller, project_id)
-        values = query.decode(environ.get("QUERY_STRING", ""))
-        if route.query is not None:
-            route.query.check(values)
+        values = self._query(environ.get("QUERY_STRING", ""), route.query)
         if schema is not None:
             schema.check(body)
         project = f"/{project_id}" if project_id else ""
@@ -213,7 +216,7 @@ class Application:
             alternate=self._image_service(caller) or root,
         )
         req = Request(http, route, caller, viewer, links, values, body)
-        return self._act(req, match.arguments)
+        return self._act(req, arguments)
 
     def _act(self, req: Request, arguments: dict[str, str]) -> Response:
         controller, _, action = req.route.action.partition(":")
@@ -281,6 +284,19 @@ class Application:
         if self._glance_prefix is None and caller.service_catalog:
             return self._image_endpoint(caller.service_catalog)
         return self._glance_prefix
+
+
+def _query(
+    query_string: str, schema: validation.Schema | None
+) -> query.Values:
+    """Return the parameters of a query string.
+
+    :raises Invalid: they are not what the schema wants.
+    """
+    values = query.decode(query_string)
+    if schema is not None:
+        schema.check(values)
+    return values
 
 
 def _image_endpoint(conf: cfg.ConfigOpts, catalog: str) -> str | None:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images: list, show, delete."""
 
-import dataclasses
 from typing import Any
 
 from images_service import exception
@@ -22,19 +21,16 @@ class Images(Controller):
 
     def index(self, req: Request) -> dict[str, Any]:
         """List images.  GET /images."""
-        page = self.store.index(self._query(req), req.viewer)
-        images = [views.summary(image, req.links) for image in page.images]
+        page = self.store.page(self._query(req), req.viewer, model.Summary)
+        images = views.summaries(page.images, req.links)
         return _page(req, images, page.next)
 
     def detail(self, req: Request) -> dict[str, Any]:
         """List images with details.  GET /images/detail."""
-        page = self.store.page(self._query(req), req.viewer)
+        page = self.store.page(self._query(req), req.viewer, model.Detail)
         target = {"project_id": req.caller.project_id}
         sized = self.policy.allows(rules.IMAGE_SIZE, req.caller, target)
-        images = [
-            views.detail(image, req.links, with_size=sized)
-            for image in page.images
-        ]
+        images = views.details(page.images, req.links, with_size=sized)
         return _page(req, images, page.next)
 
     def show(self, req: Request, image_id: str) -> dict[str, Any]:
@@ -42,7 +38,9 @@ class Images(Controller):
         image = self.visible_image(req, image_id)
         target = enforcer.target_of(image)
         sized = self.policy.allows(rules.IMAGE_SIZE, req.caller, target)
-        return {"image": views.detail(image, req.links, with_size=sized)}
+        details = [model.Detail.of(image)]
+        (view,) = views.details(details, req.links, with_size=sized)
+        return {"image": view}
 
     def delete(self, req: Request, image_id: str) -> None:
         """Delete one image.  DELETE /images/{image_id}."""
@@ -53,9 +51,9 @@ class Images(Controller):
 
     def _query(self, req: Request) -> model.ListQuery:
         """Return the listing that the caller asks for and may ask for."""
-        asked = query.parse(req.query, self.max_limit)
+        asked = query.parse(req.query, self.max_limit, self.max_page_metadata)
         self.authorize(req, {"project_id": req.caller.project_id})
-        return dataclasses.replace(asked, max_metadata=self.max_page_metadata)
+        return asked
 
 
 def _page(

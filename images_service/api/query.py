@@ -3,6 +3,7 @@
 
 from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 import urllib.parse
 
@@ -11,7 +12,7 @@ from images_service import model
 from images_service.api import validation
 
 # The values of each parameter, in the order of the query string.
-Values = dict[str, list[str]]
+Values = Mapping[str, Sequence[str]]
 
 _MAX_PROPERTIES = 16
 _PROPERTY = "property-"
@@ -53,15 +54,21 @@ def decode(query_string: str) -> Values:
         raise exception.Invalid("Query string is not UTF-8 encoded") from error
 
 
-def parse(values: Values, max_limit: int) -> model.ListQuery:
+def parse(
+    values: Values, max_limit: int, max_metadata: int
+) -> model.ListQuery:
     """Return the listing that valid parameters ask for.
 
     Of a repeated parameter the last value counts.
 
+    :param max_metadata: bytes of metadata that the page may hold.
     :raises Invalid: there are too many filters by properties.
     """
     last = {name: repeated[-1] for name, repeated in values.items()}
-    fields: dict[str, Any] = {"limit": max_limit}
+    fields: dict[str, Any] = {
+        "limit": max_limit,
+        "max_metadata": max_metadata,
+    }
     for name, (field, convert) in _FIELDS.items():
         if name in last:
             fields[field] = convert(last[name])

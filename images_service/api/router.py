@@ -2,6 +2,7 @@
 """The Routes mapper, made from ROUTES."""
 
 from collections.abc import Mapping
+import functools
 import re
 from typing import Any
 from typing import NamedTuple
@@ -15,6 +16,8 @@ from images_service.api import routes
 # project's images, and not the key pair of this name.
 NOVA_PROJECT = "[0-9a-f-]+"
 _SLASHES = re.compile("//+")
+# Paths whose matches are kept, and the length from which none is.
+_PATHS, _LONG = 256, 1024
 
 
 class Match(NamedTuple):
@@ -22,7 +25,7 @@ class Match(NamedTuple):
 
     version: str  # v2.1 or v2, empty for the root
     methods: Mapping[str, routes.Route] | None  # None for a version document
-    arguments: dict[str, str]  # the path's named segments
+    arguments: Mapping[str, str]  # the path's named segments
 
     @property
     def allowed(self) -> str:
@@ -48,6 +51,8 @@ class Router:
     """
 
     def __init__(self, project: str = "[^/]+") -> None:
+        # Filters ask for the path that the API is then asked for.
+        self._found = functools.lru_cache(_PATHS)(self._find)
         self._mapper = mapper.Mapper()
         self._mapper.minimization = False
         self._targets: list[tuple[str, Mapping[str, routes.Route] | None]] = []
@@ -83,6 +88,11 @@ class Router:
 
         :param path: percent-decoded, bytes as Latin-1, as WSGI has it.
         """
+        # Long ones, which no client needs, would fill the memory.
+        find = self._found if len(path) < _LONG else self._find
+        return find(path)
+
+    def _find(self, path: str) -> Match | None:
         # Bytes that are no UTF-8 become lone surrogates, which no stored text
         # contains.
         text = path.encode("latin-1").decode("utf-8", "surrogateescape")

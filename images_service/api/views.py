@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the API shows of images: pure functions of images and links."""
 
+from collections.abc import Iterable
 import json
 from typing import Any
 
@@ -28,6 +29,8 @@ class Links:
         named it.
     :param bookmark: the same without the version.
     :param alternate: of the image service.
+    :ivar around_ids: parts of the JSON of an image's three links, between
+        which its id stands: hex digits and hyphens.
     """
 
     def __init__(self, self_: str, bookmark: str, alternate: str) -> None:
@@ -44,14 +47,7 @@ class Links:
             },
         ]
         # Encoded once for all images of a page.
-        self._around_ids = orjson.dumps(links).decode().split(_ID)
-
-    def of_image(self, image_id: str) -> orjson.Fragment:
-        """Return the three links of an image.
-
-        :param image_id: a stored image's, which is hex digits and hyphens.
-        """
-        return orjson.Fragment(image_id.join(self._around_ids))
+        self.around_ids = orjson.dumps(links).decode().split(_ID)
 
     def of_server(self, server_id: str) -> list[dict[str, str]]:
         """Return the two links of a server."""
@@ -67,45 +63,66 @@ def dump(view: object) -> bytes:
     return orjson.dumps(view, option=_TIMES)
 
 
-def summary(image: model.Summary, links: Links) -> dict[str, Any]:
-    """Return an image as the index shows it."""
-    return {
-        "id": image.id,
-        "name": image.name,
-        "links": links.of_image(image.id),
-    }
+def summaries(
+    images: Iterable[model.Summary], links: Links
+) -> list[dict[str, Any]]:
+    """Return images as the index shows them."""
+    around_ids, fragment = links.around_ids, orjson.Fragment
+    return [
+        {"id": id_, "name": name, "links": fragment(id_.join(around_ids))}
+        for id_, name in images
+    ]
 
 
-def detail(
-    image: model.Image, links: Links, *, with_size: bool
-) -> dict[str, Any]:
-    """Return an image with all that the API shows of it."""
-    document = image.metadata
-    status, progress = model.STATUSES.get(image.status, _UNKNOWN)
-    view: dict[str, Any] = {
-        "id": image.id,
-        "name": image.name,
-        "minRam": image.min_ram,
-        "minDisk": image.min_disk,
-        "metadata": metadata(document),
-        "created": image.created_at,
-        "updated": image.updated_at,
-        "status": status,
-        "progress": progress,
-    }
-    if with_size:
-        view["OS-EXT-IMG-SIZE:size"] = image.size or 0
-    view["links"] = links.of_image(image.id)
-    if _SERVER in document or _DISK_CONFIG in document:
-        items = json.loads(document)
-        server = items.get("instance_uuid")
-        if server is not None:
-            view["server"] = {"id": server, "links": links.of_server(server)}
-        disk_config = items.get("auto_disk_config")
-        if disk_config is not None:
-            automatic = strutils.bool_from_string(disk_config)
-            view["OS-DCF:diskConfig"] = "AUTO" if automatic else "MANUAL"
-    return view
+def details(
+    images: Iterable[model.Detail], links: Links, *, with_size: bool
+) -> list[dict[str, Any]]:
+    """Return images with all that the API shows of them.
+
+    A page may have a thousand of them: a call, or reading an attribute by its
+    name, takes a tenth of the time of an image.
+    """
+    views = []
+    around_ids, fragment = links.around_ids, orjson.Fragment
+    for image in images:
+        id_, name, status, size, ram, disk, created, updated, document = image
+        shown, progress = model.STATUSES.get(status, _UNKNOWN)
+        view = {
+            "id": id_,
+            "name": name,
+            "minRam": ram,
+            "minDisk": disk,
+            "metadata": fragment(document),
+            "created": created,
+            "updated": updated,
+            "status": shown,
+            "progress": progress,
+        }
+        if with_size:
+            view["OS-EXT-IMG-SIZE:size"] = size or 0
+        view["links"] = fragment(id_.join(around_ids))
+        if (
+            _DEVICES in document
+            or _MAPPINGS in document
+            or _SERVER in document
+            or _DISK_CONFIG in document
+        ):
+            _decode(view, document, links)
+        views.append(view)
+    return views
+
+
+def _decode(view: dict[str, Any], document: str, links: Links) -> None:
+    """Add to an image's view what its metadata mean."""
+    view["metadata"] = metadata(document)
+    items = json.loads(document)
+    server = items.get("instance_uuid")
+    if server is not None:
+        view["server"] = {"id": server, "links": links.of_server(server)}
+    disk_config = items.get("auto_disk_config")
+    if disk_config is not None:
+        automatic = strutils.bool_from_string(disk_config)
+        view["OS-DCF:diskConfig"] = "AUTO" if automatic else "MANUAL"
 
 
 def metadata(document: str) -> orjson.Fragment | dict[str, Any]:

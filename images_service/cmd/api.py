@@ -143,9 +143,11 @@ def _serve(options: argparse.Namespace, welcome: str) -> None:
 
 def _configuration(options: argparse.Namespace) -> cfg.ConfigOpts:
     """Read the configuration, and set the log up by it."""
+    from images_service.middleware import request_log
+
     args = config.file_arguments(options.config_file)
     conf = config.load(args, prog="images-service-api")
-    log.setup(conf, config.PROJECT)
+    request_log.set_up(conf)
     if options.metrics_port:
         conf.set_override("port", options.metrics_port, "metrics")
     return conf

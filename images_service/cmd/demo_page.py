@@ -117,7 +117,7 @@ class Page:
             no answer.
         """
         everything = model.Viewer(_PROJECT, is_admin=True)
-        images = self._store.page(_QUERY, everything).images
+        images = self._store.page(_QUERY, everything, model.Image).images
         lists = [self._sizes(caller) for caller in self._callers]
         free = [image for image in images if not image.protected]
         own = [image for image in free if image.owner == _PROJECT]
@@ -174,7 +174,9 @@ class Page:
             return {}
         target = {"project_id": caller.project_id}
         sized = self._policy.allows(rules.IMAGE_SIZE, caller, target)
-        images = self._store.page(_QUERY, self._viewer(caller)).images
+        images = self._store.page(
+            _QUERY, self._viewer(caller), model.Detail
+        ).images
         return {
             each.id: {"size": each.size or 0} if sized else {}
             for each in images

@@ -96,8 +96,9 @@ class Endpoint:
             headers=headers,
             allow_redirects=False,
             stream=True,
-            # It ends the thread for which the guard has ceased to wait.
-            timeout=self._seconds,
+            # It ends the thread for which the guard has ceased to wait; a
+            # second more, since the guard's message is the better one.
+            timeout=self._seconds + 1,
         ) as response:
             for part in response.iter_content(_PART):
                 body += part

@@ -105,28 +105,20 @@ class MirroredStore(SqlStore):
         return self._shown(image, viewer)
 
     def page(
-        self, query: model.ListQuery, viewer: model.Viewer
-    ) -> model.Page[model.Image]:
+        self, query: model.ListQuery, viewer: model.Viewer, kind: type[model.T]
+    ) -> model.Page[model.T]:
         """Return a page of the mirror's images."""
         if self._hides(query, viewer):
             return model.Page([], False)
-        page = super().page(query, viewer)
+        page = super().page(query, viewer, kind)
         if self._protections is None:
             return page
         images = [self._shown(image, viewer) for image in page.images]
         return model.Page(images, page.more)
 
-    def index(
-        self, query: model.ListQuery, viewer: model.Viewer
-    ) -> model.Page[model.Summary]:
-        """Return a page of the mirror's ids and names."""
-        if self._hides(query, viewer):
-            return model.Page([], False)
-        return super().index(query, viewer)
-
-    def _shown(self, image: model.Image, viewer: model.Viewer) -> model.Image:
+    def _shown(self, image: model.T, viewer: model.Viewer) -> model.T:
         """Return an image with the properties that a caller may read."""
-        if self._protections is None:
+        if self._protections is None or isinstance(image, model.Summary):
             return image
         items = json.loads(image.metadata)
         readable = self._protections.readable(items, viewer.roles)

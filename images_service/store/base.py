@@ -127,19 +127,11 @@ class ImageStore(abc.ABC):
 
     @abc.abstractmethod
     def page(
-        self, query: model.ListQuery, viewer: model.Viewer
-    ) -> model.Page[model.Image]:
+        self, query: model.ListQuery, viewer: model.Viewer, kind: type[model.T]
+    ) -> model.Page[model.T]:
         """Return a page of images, newest first, then by id, descending.
 
-        :raises MarkerNotFound: the marker is unknown or not visible.
-        """
-
-    @abc.abstractmethod
-    def index(
-        self, query: model.ListQuery, viewer: model.Viewer
-    ) -> model.Page[model.Summary]:
-        """Return a page of ids and names.
-
+        :param kind: only its attributes are read.
         :raises MarkerNotFound: the marker is unknown or not visible.
         """
 
@@ -199,7 +191,7 @@ class ImageStore(abc.ABC):
     ) -> Iterator[model.Image]:
         """Yield all images of a list, ``query.limit`` from each page."""
         while True:
-            page = self.page(query, viewer)
+            page = self.page(query, viewer, model.Image)
             yield from page.images
             if not page.more:
                 return

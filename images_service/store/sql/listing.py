@@ -29,7 +29,6 @@ from images_service import model
 from images_service.store.sql import cursor
 from images_service.store.sql import search_index
 from images_service.store.sql.schema import image_audiences
-from images_service.store.sql.schema import IMAGE_COLUMNS
 from images_service.store.sql.schema import images
 from images_service.store.sql.schema import search_entries
 from images_service.store.sql.schema import State
@@ -59,14 +58,14 @@ class Plan:
 
     :param ranges: how many there are.
     :param filters: their names.
-    :param summary: whether only ids and names are read.
+    :param columns: of the images.
     :param bounded: whether metadata that are longer than their share of the
         page are left out.
     """
 
     ranges: int
     filters: tuple[str, ...]
-    summary: bool
+    columns: tuple[str, ...]
     bounded: bool
 
     @property
@@ -94,8 +93,7 @@ class Listing:
         query: model.ListQuery,
         viewer: model.Viewer,
         place: Place | None,
-        *,
-        summary: bool,
+        columns: tuple[str, ...],
     ) -> list[cursor.Row]:
         """Return the rows of a page, and one row more if there is one.
 
@@ -103,7 +101,7 @@ class Listing:
         null, except on a page of one image.
 
         :param place: the page starts after it.
-        :param summary: read only ids and names.
+        :param columns: of the images.
         """
         wanted = query.limit + 1
         filters: dict[str, Any] = {
@@ -125,7 +123,7 @@ class Listing:
         for number, (audience, state) in enumerate(ranges):
             values[f"audience_{number}"] = audience
             values[f"state_{number}"] = int(state)
-        plan = Plan(len(ranges), tuple(filters), summary, bounded)
+        plan = Plan(len(ranges), tuple(filters), columns, bounded)
         found: list[cursor.Row] = []
         while True:
             if place is not None:
@@ -267,10 +265,10 @@ def _union(
 
 
 def _columns(dialect: str, plan: Plan) -> list[sa.ColumnElement[Any]]:
-    if plan.summary:
-        return [images.c.id, images.c.name]
-    columns: list[sa.ColumnElement[Any]] = list(IMAGE_COLUMNS)
-    if plan.bounded:
+    columns: list[sa.ColumnElement[Any]] = [
+        images.c[name] for name in plan.columns
+    ]
+    if plan.bounded and "metadata" in plan.columns:
         size: sa.ColumnElement[int] = sa.func.octet_length(images.c.metadata)
         if dialect == "sqlite":
             # It has octet_length only since 3.43.

@@ -31,10 +31,6 @@ from images_service.store.sql.schema import images
 # Images that one transaction of an import stores.
 _BATCH = 5000
 
-# A row of the right columns is one: a page makes a thousand of them.
-_as_image = functools.partial(tuple.__new__, model.Image)
-_as_summary = functools.partial(tuple.__new__, model.Summary)
-
 # An image, and the viewer's share of it.
 _SEEN = (
     sa.select(*schema.IMAGE_COLUMNS, image_members.c.status.label("share"))
@@ -103,42 +99,26 @@ class SqlStore(base.ImageStore):
         return self._database.connection_counts()
 
     def page(
-        self, query: model.ListQuery, viewer: model.Viewer
-    ) -> model.Page[model.Image]:
+        self, query: model.ListQuery, viewer: model.Viewer, kind: type[model.T]
+    ) -> model.Page[model.T]:
         """Return a page of images; see ``base.ImageStore.page``."""
-        fetched = self._rows(query, viewer, summary=False)
-        found = list(map(_as_image, fetched[: query.limit]))
-        if None in [image.metadata for image in found]:
-            # The page holds too much; with half as many images, each may hold
-            # more.
-            fewer = dataclasses.replace(query, limit=query.limit // 2)
-            return self.page(fewer, viewer)
-        return model.Page(found, len(fetched) > len(found))
-
-    def index(
-        self, query: model.ListQuery, viewer: model.Viewer
-    ) -> model.Page[model.Summary]:
-        """Return a page of ids and names; see ``base.ImageStore.index``."""
-        fetched = self._rows(query, viewer, summary=True)
-        found = list(map(_as_summary, fetched[: query.limit]))
-        return model.Page(found, len(fetched) > len(found))
-
-    def _rows(
-        self,
-        query: model.ListQuery,
-        viewer: model.Viewer,
-        *,
-        summary: bool,
-    ) -> list[cursor.Row]:
-        """Return the rows of a page, and one more where one follows."""
         place = None
         if query.marker is not None:
             place = self._place(query.marker, viewer)
-        return self._database.replica.read(
+        fetched = self._database.replica.read(
             lambda db: self._listing.read(
-                db, query, viewer, place, summary=summary
+                db, query, viewer, place, kind._fields
             )
         )
+        rows = fetched[: query.limit]
+        if "metadata" in kind._fields and None in [row[-1] for row in rows]:
+            # The page holds too much; with half as many images, each may hold
+            # more.
+            fewer = dataclasses.replace(query, limit=query.limit // 2)
+            return self.page(fewer, viewer, kind)
+        # A page makes a thousand of them, and _make takes longer.
+        found = list(map(functools.partial(tuple.__new__, kind), rows))
+        return model.Page(found, len(fetched) > len(rows))
 
     def _place(self, marker: str, viewer: model.Viewer) -> listing.Place:
         """Return the place of the image after which a page starts.

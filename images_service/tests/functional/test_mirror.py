@@ -171,7 +171,8 @@ class TestSweep(MirrorTestCase):
         self.assertEqual("new", found[made(2)["id"]][0].name)
         # Its own times are of January.
         since = model.ListQuery(limit=10, changes_since=before)
-        page = self.store.page(since, model.Viewer(base.OWNER))
+        viewer = model.Viewer(base.OWNER)
+        page = self.store.page(since, viewer, model.Image)
         ids = sorted(image.id for image in page.images)
         self.assertEqual([made(2)["id"], made(3)["id"]], ids)
         status, out, _ = self.manage("db", "check")
@@ -406,6 +407,7 @@ class TestMirror(MirrorTestCase):
                 limit=9, changes_since=datetime.datetime(2026, 1, 1)
             ),
             model.Viewer(base.OWNER),
+            model.Image,
         )
         (at,) = (i.deleted_at for i in page.images if i.deleted_at)
         self.assertEqual(datetime.datetime(2026, 5, 5), at)

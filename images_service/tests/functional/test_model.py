@@ -4,6 +4,7 @@
 import dataclasses
 import datetime
 import json
+import operator
 import os
 import unittest
 from unittest import mock
@@ -283,11 +284,13 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         assert [n.image.id for n in expected] == [i.id for i in found]
         for naive, image in zip(expected, found, strict=True):
             self.check(naive, image)
-        page = self.store.page(query, viewer)
+        page = self.store.page(query, viewer, model.Image)
         assert page.more == (len(expected) > query.limit)
-        index = self.store.index(query, viewer)
-        assert index.more == page.more
-        assert index.images == [(i.id, i.name) for i in page.images]
+        for kind in (model.Detail, model.Summary):
+            part = self.store.page(query, viewer, kind)
+            assert part.more == page.more
+            attributes = operator.attrgetter(*kind._fields)
+            assert part.images == [attributes(i) for i in page.images]
 
     @stateful.precondition(lambda self: self.model)
     @stateful.rule(
@@ -298,7 +301,7 @@ class StoreMachine(stateful.RuleBasedStateMachine):
         query = dataclasses.replace(query, marker=marker)
         start = self.model[marker]
         try:
-            page = self.store.page(query, viewer)
+            page = self.store.page(query, viewer, model.Image)
         except exception.MarkerNotFound:
             assert not start.visible(viewer)
             return

@@ -245,11 +245,8 @@ class BlindStore(SqlStore):
     def get(self, image_id, viewer):
         return super().get(image_id, self.everything)
 
-    def page(self, query, viewer):
-        return super().page(query, self.everything)
-
-    def index(self, query, viewer):
-        return super().index(query, self.everything)
+    def page(self, query, viewer, kind):
+        return super().page(query, self.everything, kind)
 
 
 class TestBlindStore(PersonasTestCase):

@@ -10,6 +10,7 @@ from images_service import config
 from images_service import startup
 from images_service.api import dispatch
 from images_service.store.sql import engine
+from images_service.store.sql.migrations import revisions
 from images_service.store.sql.migrations import run
 from images_service.tests import base
 
@@ -44,7 +45,8 @@ class TestCreate(base.TestCase):
         self.addCleanup(database.dispose)
         run.sync(database, "0001")
         with self.assertRaisesRegex(
-            startup.NotReady, f"is at 0001, this release needs {run.head()}"
+            startup.NotReady,
+            f"is at 0001, this release needs {revisions.HEAD}",
         ):
             app.create(conf)
         run.sync(database)

@@ -223,7 +223,7 @@ class TestFigures(unittest.TestCase):
         self.assertEqual(8, len(compared))
         for name, figures in compared.items():
             with self.subTest(name):
-                nova, _, _, beside, _, postgresql = measured[name]
+                nova, _, _, beside, _, postgresql, *_ = measured[name]
                 self.assertEqual([nova, beside, postgresql], figures)
         self.assertEqual(4, len(shown))
         self.assertEqual(shown, {name: compared[name] for name in shown})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bodies that a server can't hand over whole."""
+"""Bodies that a server can't hand over whole; queries that come again."""
 
 import io
 import json
@@ -59,3 +59,33 @@ class TestBody(base.ApiTestCase):
     def test_a_body_that_ends_early_is_a_400_though_it_is_json(self):
         body = io.BytesIO(b'{"metadata": {}}')
         self.assertMalformed(self.put(body, CONTENT_LENGTH="20"))
+
+
+class TestQuery(base.ApiTestCase):
+    def status(self, path):
+        req = webob.Request.blank(f"/v2.1/images{path}")
+        req.headers["X-Auth-Token"] = base.TOKENS["member"]
+        return req.get_response(self.app).status_int
+
+    def test_what_is_remembered_of_one_action_does_not_serve_another(self):
+        show = f"/{base.IDS['own']}?limit=x"
+        # That of an image has no parameters, and ignores them.
+        for _ in range(2):
+            self.assertEqual(200, self.status(show))
+            self.assertEqual(400, self.status("?limit=x"))
+            self.assertEqual(400, self.status("/detail?limit=x"))
+        for _ in range(2):
+            self.assertEqual(200, self.status("?limit=1"))
+            self.assertEqual(200, self.status("/detail?limit=1"))
+
+    def test_what_is_remembered_stays_as_it_was(self):
+        pages = [
+            webob.Request.blank(
+                "/v2.1/images?limit=1&limit=2&name=&frob=1",
+                headers={"X-Auth-Token": base.TOKENS["member"]},
+            )
+            .get_response(self.app)
+            .text
+            for _ in range(2)
+        ]
+        self.assertEqual(*pages)

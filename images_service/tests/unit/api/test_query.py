@@ -12,7 +12,7 @@ from images_service.api import validation
 def parse(text, max_limit=1000):
     values = query.decode(text)
     validation.LISTING.check(values)
-    return query.parse(values, max_limit)
+    return query.parse(values, max_limit, 16)
 
 
 class TestDecode(unittest.TestCase):
@@ -39,7 +39,9 @@ class TestDecode(unittest.TestCase):
 
 class TestParse(unittest.TestCase):
     def test_nothing(self):
-        self.assertEqual(model.ListQuery(limit=1000), parse(""))
+        self.assertEqual(
+            model.ListQuery(limit=1000, max_metadata=16), parse("")
+        )
 
     def test_everything(self):
         self.assertEqual(
@@ -56,6 +58,7 @@ class TestParse(unittest.TestCase):
                     ("image_type", "snapshot"),
                     ("instance_uuid", "s"),
                 ),
+                max_metadata=16,
             ),
             parse(
                 "limit=5&marker=m&name=n&status=ACTIVE&minRam=1&minDisk=02"

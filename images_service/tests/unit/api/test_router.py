@@ -29,6 +29,16 @@ class TestRouter(unittest.TestCase):
                         {**wanted, "project_id": "p"}, match.arguments
                     )
 
+    def test_a_path_that_is_asked_for_again(self):
+        path = "/v2.1/p/images/i"
+        first = self.match(path)
+        self.assertIs(first, self.match(path))
+        self.assertIsNot(first, self.match("/v2.1/p/images/j"))
+        # Long ones would fill the memory.
+        path += "x" * 1024
+        self.assertEqual(self.match(path), self.match(path))
+        self.assertIsNot(self.match(path), self.match(path))
+
     def test_version_documents(self):
         for path, version in {
             "": "",

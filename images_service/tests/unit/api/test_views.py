@@ -31,7 +31,8 @@ def image(metadata=None, **attributes):
 
 
 def detail(*args, with_size=True, **attributes):
-    view = views.detail(image(*args, **attributes), LINKS, with_size=with_size)
+    shown = [model.Detail.of(image(*args, **attributes))]
+    (view,) = views.details(shown, LINKS, with_size=with_size)
     return json.loads(views.dump(view))
 
 

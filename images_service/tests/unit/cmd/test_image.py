@@ -29,7 +29,9 @@ class TestEdits(base.ManageTestCase):
 
     def found_by(self, project=base.OTHER, **query):
         page = self.store.page(
-            model.ListQuery(limit=100, **query), model.Viewer(project)
+            model.ListQuery(limit=100, **query),
+            model.Viewer(project),
+            model.Image,
         )
         return [image.name for image in page.images]
 

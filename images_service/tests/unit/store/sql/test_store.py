@@ -8,8 +8,10 @@ import dataclasses
 import datetime
 import itertools
 import json
+import operator
 import os
 import random
+import re
 import sqlite3
 import threading
 from unittest import mock
@@ -48,7 +50,7 @@ class StoreTestCase(base.TestCase):
 
     def names(self, viewer, **query):
         page = self.store.page(
-            model.ListQuery(**{"limit": 1000, **query}), viewer
+            model.ListQuery(**{"limit": 1000, **query}), viewer, model.Image
         )
         return [image.name for image in page.images]
 
@@ -282,6 +284,7 @@ class TestPage(StoreTestCase):
                 limit=9, changes_since=datetime.datetime(2026, 3, 1)
             ),
             OWNER,
+            model.Image,
         )
         deleted = page.images[1]
         self.assertIndexed()
@@ -313,7 +316,9 @@ class TestPage(StoreTestCase):
 
     def test_more_says_truly_whether_images_follow(self):
         for limit in range(1, 10):
-            page = self.store.page(model.ListQuery(limit=limit), OWNER)
+            page = self.store.page(
+                model.ListQuery(limit=limit), OWNER, model.Image
+            )
             self.assertEqual(min(limit, 7), len(page.images))
             self.assertEqual(limit < 7, page.more)
 
@@ -335,7 +340,7 @@ class TestPage(StoreTestCase):
             (OWNER, OTHER, ADMIN), (1, 7, 50)
         ):
             query = model.ListQuery(limit=1000)
-            whole = self.store.page(query, viewer).images
+            whole = self.store.page(query, viewer, model.Image).images
             order = [(image.created_at, image.id) for image in whole]
             self.assertEqual(sorted(order, reverse=True), order)
             self.assertEqual(len(order), len(set(order)))
@@ -361,20 +366,39 @@ class TestPage(StoreTestCase):
                 for number, size in enumerate(reversed(sizes))
             ]
         )
-        viewer = model.Viewer("bounded")
-        pages, marker = [], None
+        for kind in (model.Image, model.Detail):
+            self.assertEqual(
+                [[10, 10], [900], [10], [2000], [10, 10], [500], [600], [10]],
+                list(self.sizes_of_metadata(kind)),
+            )
+
+    def sizes_of_metadata(self, kind):
+        """Yield the bytes of each image of each page of the project."""
+        viewer, marker = model.Viewer("bounded"), None
         while True:
             query = model.ListQuery(marker=marker, limit=10, max_metadata=1000)
-            page = self.store.page(query, viewer)
-            mine = [i for i in page.images if i.owner == "bounded"]
-            pages.append([len(image.metadata.encode()) for image in mine])
+            page = self.store.page(query, viewer, kind)
+            yield [
+                len(image.metadata.encode())
+                for image in page.images
+                if image.id.endswith(base.UNKNOWN[8:])
+            ]
             if not page.more:
                 break
             marker = page.images[-1].id
-        self.assertEqual(
-            [[10, 10], [900], [10], [2000], [10, 10], [500], [600], [10]],
-            pages,
-        )
+
+    def test_no_more_is_read_than_is_wanted(self):
+        query = model.ListQuery(limit=9)
+        whole = self.store.page(query, OWNER, model.Image).images
+        for kind in (model.Detail, model.Summary):
+            with base.recorded_statements() as statements:
+                found = self.store.page(query, OWNER, kind).images
+            ((text, _),) = statements
+            read, *_ = re.split(r"\sFROM\s", text)
+            names = re.findall(r"images\.(\w+)", read)
+            self.assertEqual(list(kind._fields), names)
+            parts = operator.attrgetter(*kind._fields)
+            self.assertEqual([parts(image) for image in whole], found)
 
     def test_one_statement_for_each_shape(self):
         for limit, marker in ((3, None), (4, None), (5, base.IDS["own"])):
@@ -391,7 +415,7 @@ class TestPage(StoreTestCase):
         ]
         with base.recorded_statements() as statements:
             for query, viewer in itertools.product(queries, (OWNER, ADMIN)):
-                self.store.page(query, viewer)
+                self.store.page(query, viewer, model.Image)
         plans = []
         with self.database.writer.connect() as db:
             for text, values in statements:
@@ -444,9 +468,10 @@ class TestPage(StoreTestCase):
             query = model.ListQuery(
                 limit=5, properties=tuple((name, "x") for name in order)
             )
-            self.store.page(query, OWNER)
+            self.store.page(query, OWNER, model.Image)
             steps.append(0)
-            self.assertEqual(5, len(self.store.page(query, OWNER).images))
+            page = self.store.page(query, OWNER, model.Image)
+            self.assertEqual(5, len(page.images))
             steps.append(0)
         self.assertEqual(steps[1], steps[3])
         # To look up both filters of all images takes 100,000.
@@ -675,9 +700,9 @@ class TestUnavailability(base.TestCase):
             with self.assertRaises(exception.StoreUnavailable):
                 store.get(base.UNKNOWN, OWNER)
             with self.assertRaises(exception.StoreUnavailable):
-                store.page(model.ListQuery(limit=1), OWNER)
+                store.page(model.ListQuery(limit=1), OWNER, model.Detail)
             with self.assertRaises(exception.StoreUnavailable):
-                store.index(model.ListQuery(limit=1), OWNER)
+                store.page(model.ListQuery(limit=1), OWNER, model.Summary)
 
     def test_a_lock_that_stays(self):
         folder = self.make_folder()
