@@ -14,6 +14,8 @@ fi
 if [ ! -e "$stamp" ] || [ "$(cat "$stamp")" != "$wanted" ]; then
     rm -rf "$folder"
     python3 -m venv "$folder"
-    "$folder/bin/pip" install --quiet "$@"
+    # It installs in a tenth of pip's time.
+    "$folder/bin/pip" install --quiet uv
+    "$folder/bin/uv" pip install --quiet --python "$folder/bin/python" "$@"
     echo "$wanted" >"$stamp"
 fi

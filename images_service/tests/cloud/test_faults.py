@@ -9,26 +9,22 @@ import time
 from images_service.tests.cloud import cloud
 from images_service.tests.cloud import load
 
-SWEEP = 8
-OPTIONS = {
-    "mirror": {
-        "poll_interval": 2,
-        "sweep_interval": SWEEP,
-        "members_interval": SWEEP,
-        # Of these few images many are deleted between two sweeps.
-        "max_sweep_deletes": 50,
-    }
-}
-# Seconds after the last write by which a sweep must have been.
-PATIENCE = SWEEP + 10
+# Seconds after which a sweep that is due must have been.
+SWEPT = 10
 # Seconds in which a read must be answered.
 READ = 3
 
 Answer = collections.namedtuple("Answer", "status seconds retry_after")
 
 
-class TestFaults(cloud.CloudTestCase):
-    options = OPTIONS
+class FaultsTestCase(cloud.CloudTestCase):
+    """Two mirrors of a few images, and what reads and writes them.
+
+    :cvar poll: seconds between two polls.
+    :cvar sweep: seconds between two sweeps.
+    """
+
+    poll, sweep = 2, 8
 
     def setUp(self):
         super().setUp()
@@ -37,7 +33,18 @@ class TestFaults(cloud.CloudTestCase):
             self.glance_as_amber.create(name=f"kept {number}")
             for number in range(3)
         ]
-        self.mirrors = [self.start_mirror(f"mirror-{n}") for n in range(2)]
+        options = {
+            "poll_interval": self.poll,
+            "sweep_interval": self.sweep,
+            "members_interval": self.sweep,
+            # Of these few images many are deleted between two sweeps.
+            "max_sweep_deletes": 50,
+        }
+        self.mirrors = [
+            self.start_mirror(f"mirror-{n}", mirror=options) for n in range(2)
+        ]
+        # Seconds after the last write by which all must be in step.
+        self.patience = self.sweep + SWEPT
         self.assertTrue(
             self.wait_for(lambda: set(self.images) <= self.rows().keys(), 30)
         )
@@ -96,11 +103,13 @@ class TestFaults(cloud.CloudTestCase):
     def assertInStep(self, seconds, meanwhile):
         """Write to Glance while something happens; nothing is missed."""
         with self.reading():
-            never = self.load.run(seconds, 10, PATIENCE, meanwhile)
+            never = self.load.run(seconds, 10, self.patience, meanwhile)
         print(f"lag in ms\n{self.load.report()}")
         self.assertEqual([], never)
-        self.assertEqualToGlance(PATIENCE)
+        self.assertEqualToGlance(self.patience)
 
+
+class TestFaults(FaultsTestCase):
     def test_mirrors_are_killed(self):
         def kill():
             one, two = self.mirrors
@@ -119,24 +128,6 @@ class TestFaults(cloud.CloudTestCase):
         self.assertEqual([], self.load.refused)
         for mirror in self.mirrors:
             self.assertIsNone(mirror.process.poll(), mirror.last_words())
-
-    def test_rabbitmq_is_killed(self):
-        rabbitmq = self.cloud.rabbitmq
-
-        def kill():
-            time.sleep(3)
-            rabbitmq.kill()
-            time.sleep(10)
-            rabbitmq.start()
-            rabbitmq.wait()
-
-        self.assertInStep(16, kill)
-        for mirror in self.mirrors:
-            self.assertIsNone(mirror.process.poll(), mirror.last_words())
-        # They listen to it again, without a poll or a sweep in between.
-        second = load.Load(self.glance_as_amber, self.database, seed=2)
-        self.assertEqual([], second.run(5, 10, PATIENCE))
-        self.assertLess(second.worst(part=50), 1)
 
     def test_glance_hangs(self):
         api = self.at_api("amber")
@@ -172,7 +163,7 @@ class TestFaults(cloud.CloudTestCase):
 
         writers = [lambda i=i: write(i) for i in self.images]
         with self.reading(), self.repeating(*writers):
-            self.load.run(1, 5, PATIENCE, hang)
+            self.load.run(1, 5, self.patience, hang)
         statuses = collections.Counter(answer.status for answer in answers)
         print(f"statuses of writes: {dict(statuses)}")
         self.assertEqual({200, 503}, set(statuses))
@@ -181,8 +172,37 @@ class TestFaults(cloud.CloudTestCase):
             if answer.status == 503:
                 self.assertIsNotNone(answer.retry_after)
         self.assertEqual(set(self.images), set(acknowledged))
-        self.assertEqualToGlance(PATIENCE)
+        self.assertEqualToGlance(self.patience)
         for image_id, value in acknowledged.items():
             image = self.glance_as_amber.done("GET", f"/v2/images/{image_id}")
             # What was answered with 503 since may have been done.
             self.assertGreaterEqual(int(image["key"]), int(value))
+
+
+class TestRabbitMQ(FaultsTestCase):
+    # Polls and sweeps are rare, so what is stored soon was told by RabbitMQ.
+    poll = sweep = 16
+
+    def test_rabbitmq_is_killed(self):
+        rabbitmq = self.cloud.rabbitmq
+
+        def kill():
+            time.sleep(3)
+            rabbitmq.kill()
+            time.sleep(10)
+            rabbitmq.start()
+            rabbitmq.wait()
+
+        self.assertInStep(16, kill)
+        for mirror in self.mirrors:
+            self.assertIsNone(mirror.process.poll(), mirror.last_words())
+        # The mirrors and Glance connect again.
+        self.assertTrue(self.wait_for(self.is_told, 60))
+        second = load.Load(self.glance_as_amber, self.database, seed=2)
+        self.assertEqual([], second.run(5, 10, self.patience))
+        self.assertLess(second.worst(part=50), 2)
+
+    def is_told(self):
+        """Tell whether a new image of Glance is stored within a second."""
+        image_id = self.glance_as_amber.create(name="told")
+        return self.wait_for(lambda: image_id in self.rows(), 1)

@@ -14,8 +14,9 @@ import sys
 import yaml
 
 from images_service.tests.package import test_package
+from images_service.tests.servers import guide
 
-COMPOSE = os.path.abspath(f"{test_package.ROOT}/compose.yaml")
+COMPOSE = os.path.abspath(f"{guide.ROOT}/compose.yaml")
 VARIABLES = {
     "DATABASE_PASSWORD": "secret",
     "KEYSTONE_URL": "http://127.0.0.1:1",
@@ -25,7 +26,7 @@ VARIABLES = {
 
 def containerfile():
     """Return the instructions of each stage: pairs of a word and the rest."""
-    path = os.path.join(test_package.ROOT, "Containerfile")
+    path = os.path.join(guide.ROOT, "Containerfile")
     with open(path, encoding="utf-8") as file:
         text = re.sub(r"^#.*\n", "", file.read(), flags=re.M)
     lines = text.replace("\\\n", " ").splitlines()
@@ -47,7 +48,7 @@ class TestContainerfile(test_package.PackageTestCase):
             re.M,
         )
         setup = configparser.ConfigParser(interpolation=None)
-        setup.read(f"{test_package.ROOT}/setup.cfg")
+        setup.read(f"{guide.ROOT}/setup.cfg")
         # mysqlclient has no wheel, and would need a compiler.
         self.assertEqual(
             set(setup["extras"]) - {"mysqlclient"}, set(extras.split(","))

@@ -11,8 +11,9 @@ import subprocess
 from images_service.tests import base
 from images_service.tests import glance
 from images_service.tests.package import test_package
+from images_service.tests.servers import guide
 
-ROOT = os.path.abspath(test_package.ROOT)
+ROOT = os.path.abspath(guide.ROOT)
 STUBS = os.path.join(os.path.dirname(__file__), "devstack_stubs.sh")
 PAGE = "doc/source/install/inside-nova.rst"
 

@@ -5,7 +5,6 @@ import glob
 import http.client
 import json
 import os
-import re
 import signal
 import subprocess
 import tarfile
@@ -14,11 +13,11 @@ import typing
 import urllib.request
 
 from images_service.tests import base
+from images_service.tests.servers import guide
 from images_service.tests.servers import load
 from images_service.tests.servers import processes
 
 ENVIRONMENT = os.environ.get("PACKAGE_ENVIRONMENT", "")
-ROOT = os.path.join(os.path.dirname(__file__), "..", "..", "..")
 PATH = f"/v2.1/{base.OWNER}/images/detail"
 TOKEN = {"X-Auth-Token": base.TOKENS["member"]}
 PROGRAMS = {
@@ -27,14 +26,6 @@ PROGRAMS = {
     "images-service-mirror": ("--help", "--version"),
     "images-service-status": ("--help",),
 }
-
-
-def guide(program):
-    """Return the command line by which the install guide starts a server."""
-    path = os.path.join(ROOT, "doc/source/install/servers.rst")
-    with open(path, encoding="utf-8") as file:
-        (line,) = re.findall(rf"^   ({program} .+)$", file.read(), re.M)
-    return line.split()
 
 
 class PackageTestCase(base.TestCase):
@@ -138,35 +129,21 @@ class TestPackage(PackageTestCase):
         self.assertEqual((0, ""), (done.returncode, done.stderr))
 
 
-class Installed(processes.HTTPServer):
+class Installed(guide.Server):
     """A server of the environment, with the service's own settings.
 
     :param home: of the user as whom it runs.
-    :param command: its program and arguments; its port is 8775 there.
     """
 
     def __init__(self, folder, home, *command):
-        super().__init__(folder, "server")
-        self.cwd = self.folder
-        self.environ = {"HOME": home}
-        # uWSGI's settings, but for the port.
-        with open(
-            f"{ENVIRONMENT}/share/images_service/uwsgi/images_service.ini",
-            encoding="utf-8",
-        ) as file:
-            settings = file.read().replace("8775", str(self.port))
-        os.makedirs(f"{self.folder}/etc/uwsgi")
-        path = f"{self.folder}/etc/uwsgi/images_service.ini"
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(settings)
-        program, *args = command
-        self._command = [
-            f"{ENVIRONMENT}/bin/{program}",
-            *(arg.replace("8775", str(self.port)) for arg in args),
-        ]
-
-    def command(self):
-        return self._command
+        share = f"{ENVIRONMENT}/share/images_service"
+        super().__init__(
+            folder,
+            ENVIRONMENT,
+            command,
+            home=home,
+            ini=f"{share}/uwsgi/images_service.ini",
+        )
 
 
 class InstalledUWSGI(Installed):
@@ -298,7 +275,7 @@ class TestOwn(BehindNginx, Reloading, PackageTestCase):
 
 
 class TestUWSGI(BehindNginx, Reloading, PackageTestCase):
-    command = guide("uwsgi")
+    command = guide.command("uwsgi")
     server_class = InstalledUWSGI
 
     def test_idle_connections_hold_no_thread(self):
@@ -314,7 +291,7 @@ class TestUWSGI(BehindNginx, Reloading, PackageTestCase):
 
 
 class TestGunicorn(BehindNginx, Reloading, PackageTestCase):
-    command = guide("gunicorn")
+    command = guide.command("gunicorn")
 
     def test_a_script_name_has_no_effect(self):
         server = self.start()
@@ -328,7 +305,7 @@ class TestGunicorn(BehindNginx, Reloading, PackageTestCase):
 class TestGranian(Servers, PackageTestCase):
     """One that is documented to reset clients now and then."""
 
-    command = guide("granian")
+    command = guide.command("granian")
 
     def test_answers(self):
         server = self.start()

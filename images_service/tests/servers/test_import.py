@@ -27,7 +27,7 @@ MANAGE = (
     "signal.signal(signal.SIGINT, signal.default_int_handler); "
     "sys.exit(manage.main())"
 )
-COUNT = 40_000
+COUNT = 20_000
 
 
 class Interrupts(backends.OnBackend):

@@ -54,7 +54,9 @@ class TestReplica(base.TestCase):
         self.store = self.make_store(conf)
 
     def names(self, **query):
-        page = self.store.page(model.ListQuery(limit=20, **query), OWNER)
+        page = self.store.page(
+            model.ListQuery(limit=20, **query), OWNER, model.Image
+        )
         return [image.name for image in page.images]
 
     def add(self, name, image_id=None):

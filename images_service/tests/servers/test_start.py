@@ -8,7 +8,10 @@ import sys
 import time
 
 from images_service import app
+from images_service.store.sql import engine
+from images_service.store.sql.migrations import run
 from images_service.tests import base
+from images_service.tests import keystone
 
 ENTRANCES = {
     "images-service-api": (
@@ -20,7 +23,7 @@ ENTRANCES = {
 
 
 class TestStart(base.TestCase):
-    def failure(self, code, home):
+    def output(self, code, home, status):
         """Return the output of a process whose configuration is in HOME."""
         done = subprocess.run(
             [sys.executable, "-c", code],
@@ -33,7 +36,7 @@ class TestStart(base.TestCase):
             timeout=60,
             check=False,
         )
-        self.assertEqual(1, done.returncode, done.stdout)
+        self.assertEqual(status, done.returncode, done.stdout)
         return done.stdout
 
     def test_what_was_found_at_the_first_request(self):
@@ -49,7 +52,28 @@ class TestStart(base.TestCase):
             base.configuration(home, **options)
             for entrance, code in ENTRANCES.items():
                 with self.subTest(text, entrance=entrance):
-                    self.assertIn(text, self.failure(code, home))
+                    self.assertIn(text, self.output(code, home, 1))
+
+    def test_a_worker_kept_the_memory_of_what_it_does_not_use(self):
+        home = self.make_folder()
+        conf = base.configuration(
+            home,
+            api={"auth_strategy": "keystone"},
+            keystone_authtoken={
+                **keystone.options("http://127.0.0.1:9"),
+                "memcached_servers": "127.0.0.1:9",
+            },
+        )
+        run.sync(engine.Database(conf))
+        code = (
+            "import sys; import images_service.wsgi.api; "
+            "print({'alembic', 'eventlet', 'oslo_cache._memcache_pool'}"
+            ".intersection(sys.modules))"
+        )
+        self.assertEqual(
+            "{'oslo_cache._memcache_pool'}",
+            self.output(code, home, 0).splitlines()[-1],
+        )
 
     def test_a_database_that_hangs_keeps_nothing_from_starting(self):
         silent = socket.create_server(("127.0.0.1", 0))

@@ -14,8 +14,8 @@ from oslo_config import cfg
 from images_service.tests import base
 from images_service.tests import notifications
 from images_service.tests.cloud import cloud
-from images_service.tests.cloud import page
 from images_service.tests.cloud import processes as cloud_processes
+from images_service.tests.servers import guide
 from images_service.tests.servers import processes
 from images_service.tests.servers import tcp_proxy
 
@@ -24,7 +24,7 @@ OWN, PUBLIC = base.IDS["own"], base.IDS["public"]
 
 def options(url):
     """Return what the page says of [audit], with another URL."""
-    path = f"{page.ROOT}/doc/source/admin/audit.rst"
+    path = f"{guide.ROOT}/doc/source/admin/audit.rst"
     with open(path, encoding="utf-8") as file:
         (block,) = re.findall(
             r"code-block:: ini\n\n((?:   .*\n)+)", file.read()
