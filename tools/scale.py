@@ -258,7 +258,9 @@ class Catalogue:
         self._analyze()
         counter = Counter(self.database)
         self.pages = {
-            name: functools.partial(self._store.page, query, viewer)
+            name: functools.partial(
+                self._store.page, query, viewer, model.Detail
+            )
             for name, query, viewer in listings(
                 self._store, self.database, count
             )
@@ -388,13 +390,19 @@ def draw(counts, measured, path):
             ]
             field.plot(counts, medians, marker="o", label=name)
         field.set_xscale("log")
-        field.set_ylim(bottom=0)
         field.grid(alpha=0.3)
         field.set_title(NAMES[backend])
         field.set_xlabel("images")
     first = fields[0][0]
+    # The fields have one scale, which must know all of their lines.
+    first.set_ylim(bottom=0)
     first.set_ylabel("a page of ten, milliseconds")
-    first.legend(fontsize=7)
+    figure.legend(
+        *first.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=len(DRAWN),
+        fontsize=7,
+    )
     figure.savefig(path)
 
 

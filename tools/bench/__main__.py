@@ -7,6 +7,8 @@ import api
 import cloud
 import memory
 import policy
+import profiling
+import servers
 import writers
 
 BENCHMARKS = {
@@ -14,6 +16,8 @@ BENCHMARKS = {
     "cloud": cloud,
     "memory": memory,
     "policy": policy,
+    "profile": profiling,
+    "servers": servers,
     "writers": writers,
 }
 

@@ -19,6 +19,7 @@ import tempfile
 import deployment
 import floor
 import load
+import table
 
 from images_service.tests import base
 from images_service.tests.servers import processes
@@ -117,7 +118,8 @@ def measure(case, service, lowest, constant, options):
     ratios = [a / b for a, b in zip(ours.cpu, least.cpu, strict=True)]
     medians = [statistics.median(each.cpu) for each in (ours, least, nothing)]
     service_cpu, floor_cpu, constant_cpu = medians
-    print_row(
+    table.print_row(
+        COLUMNS.values(),
         case.name,
         *ours.told(),
         f"{floor_cpu:.0f}",
@@ -140,16 +142,6 @@ COLUMNS = {
     "ratio": 22,
     "above": 5,
 }
-
-
-def print_row(*cells):
-    widths = COLUMNS.values()
-    row = "  ".join(c.ljust(w) for c, w in zip(cells, widths, strict=True))
-    print(row.rstrip(), flush=True)
-
-
-def print_rule():
-    print_row(*("=" * width for width in COLUMNS.values()))
 
 
 def add_deployment(parser: argparse.ArgumentParser) -> None:
@@ -206,9 +198,9 @@ def _run(driver, options, stack):
         server.start()
         server.wait()
     constant = Case("constant", ["/constant"] * options.connections)
-    print_rule()
-    print_row(*COLUMNS)
-    print_rule()
+    table.print_rule(COLUMNS.values())
+    table.print_row(COLUMNS.values(), *COLUMNS)
+    table.print_rule(COLUMNS.values())
     for case in cases(images, options.connections):
         if options.only and options.only not in case.name:
             continue
@@ -216,7 +208,7 @@ def _run(driver, options, stack):
         measure(case, service, lowest, constant, options)
     if options.keystone:
         _with_keystone(folder, connection, images, lowest, options, stack)
-    print_rule()
+    table.print_rule(COLUMNS.values())
     sizes = [deployment.memory_of(side)[0] for side in (service, lowest)]
     print(
         f"\nA worker has {sizes[0]:.0f} MB of resident memory, the floor's "

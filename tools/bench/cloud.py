@@ -2,9 +2,10 @@
 """What a request costs in a cloud, beside Nova's own answer to it.
 
 Starts Keystone, Glance and Nova from their packages, on MariaDB and memcached;
-this service inside Nova, and beside it with and without the mirror. All have
-the same 1,000 images of five properties, two workers, tokens in memcached, and
-log each request. They take turns, case by case and round by round; wrk sends
+this service inside Nova, and beside it: with and without the mirror, on
+PostgreSQL, and in uWSGI, which Nova has here, too. All have the same 1,000
+images of five properties, two workers, tokens in memcached, and log each
+request. They take turns, case by case and round by round; wrk sends
 the requests. CPU is that of all processes, in milliseconds for a request, as
 the operating system counts it. It needs wrk, and CLOUD_ENVIRONMENT: a folder
 that tox -e functional-cloud-environments makes.
@@ -18,7 +19,6 @@ import json
 import os
 import statistics
 import subprocess
-import tempfile
 from typing import ClassVar
 from unittest import mock
 import uuid
@@ -26,60 +26,26 @@ import uuid
 import deployment
 import plot
 import sqlalchemy as sa
+import table
+import wrk
 
 from images_service.store.sql import engine
 from images_service.store.sql.migrations import run as migrations
 from images_service.tests import backends
 from images_service.tests.cloud import cloud
 from images_service.tests.cloud import novas
+from images_service.tests.servers import guide
 from images_service.tests.servers import processes
 
 IMAGES = 1000
 USER = "amber"
-KEY = "os_version"
 _PROPERTIES = {
     "os_distro": "ubuntu",
     "architecture": "x86_64",
     "hw_disk_bus": "virtio",
     "hw_vif_model": "virtio",
-    KEY: "24.04",
+    wrk.KEY: "24.04",
 }
-# Ends after so many answers, for wrk itself ends after a time only.
-_SCRIPT = """
-local paths, token, method = {%(paths)s}, "%(token)s", "%(method)s"
-local sent, answered, failed = 0, 0, 0
-function request()
-  sent = sent + 1
-  local body = nil
-  if method == "PUT" then
-    body = '{"meta": {"%(key)s": "' .. %(salt)d + sent .. '"}}'
-  end
-  return wrk.format(method, paths[sent %% #paths + 1], {
-    ["X-Auth-Token"] = token, ["Content-Type"] = "application/json"}, body)
-end
-function response(status)
-  answered = answered + 1
-  if status ~= 200 then failed = failed + 1 end
-  if answered == %(count)d then
-    print(failed)
-    io.flush()
-    os.exit(0)
-  end
-end
-"""
-
-
-# Tells what wrk has measured, times in microseconds.
-_SUMMARY = """
-wrk.headers["X-Auth-Token"] = "%(token)s"
-function done(summary, latency)
-  local e = summary.errors
-  print(string.format("\\n%%d %%d %%d %%d %%d",
-    summary.requests, summary.duration,
-    latency:percentile(50), latency:percentile(99),
-    e.connect + e.read + e.write + e.status + e.timeout))
-end
-"""
 
 
 class Release(processes.Api):
@@ -142,7 +108,7 @@ def cases(ids):
         ),
         Case(
             "metadata PUT of a key",
-            [f"{path}/metadata/{KEY}" for path in shown],
+            [f"{path}/metadata/{wrk.KEY}" for path in shown],
             200,
             60,
             "PUT",
@@ -157,12 +123,14 @@ class Side:
 
     :param others: names of processes' command lines beside those of the
         cloud.
+    :param is_crowded: whether more and more clients ask it.
     """
 
-    def __init__(self, name, server, others=()):
+    def __init__(self, name, server, others=(), *, is_crowded=False):
         self.name = name
         self.server = server
         self._others = others
+        self.is_crowded = is_crowded
         self.own: list[float] = []
         self.all: list[float] = []
 
@@ -176,7 +144,15 @@ class Side:
         ]
         roots = [part.process.pid for part in parts]
         before = self._seconds(roots)
-        failed = wrk(self.server.port, case, count, connections, token, salt)
+        failed = wrk.count(
+            self.server.port,
+            case.paths,
+            case.method,
+            count,
+            connections,
+            token,
+            salt,
+        )
         own, others = (
             (after - then) / count * 1e3
             for after, then in zip(self._seconds(roots), before, strict=True)
@@ -199,64 +175,27 @@ class Side:
         return own, sum(map(seconds, pids))
 
 
-def wrk(port, case, count, connections, token, salt):
-    """Send requests; return how many of the answers are not 200."""
-    script = _SCRIPT % {
-        "paths": ", ".join(f'"{path}"' for path in case.paths),
-        "token": token,
-        "method": case.method,
-        "key": KEY,
-        "salt": salt,
-        "count": count,
-    }
-    (failed,) = _wrk(port, script, connections, 600)
-    return failed
-
-
-def _wrk(port, script, connections, duration, path="/"):
-    """Return the numbers that wrk's script prints at last."""
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
-        file.write(script)
-        file.flush()
-        done = subprocess.run(
-            [
-                *("wrk", "-t1", f"-c{connections}", f"-d{duration}s"),
-                *("--timeout", "60s", "-s", file.name),
-                f"http://127.0.0.1:{port}{path}",
-            ],
-            check=True,
-            stdout=subprocess.PIPE,
-            text=True,
-            timeout=duration + 100,
-        )
-    return [int(word) for word in done.stdout.splitlines()[-1].split()]
-
-
 def crowd(side, token, path, options):
     """Show an image on more and more connections, and print rows."""
     for connections in (4, 64, 256):
         with open(side.server.log, encoding="utf-8") as log:
             log.seek(0, os.SEEK_END)
-            requests, us, p50, p99, errors = _wrk(
-                side.server.port,
-                _SUMMARY % {"token": token},
-                connections,
-                options.seconds,
-                path,
+            found = wrk.time(
+                side.server.port, path, options.seconds, connections, token
             )
             workers = collections.Counter(
                 line.split()[2] for line in log if "request_log" in line
             )
-        shares = [count / requests for _, count in workers.most_common()]
-        print_row(
+        shares = [n / found.requests for _, n in workers.most_common()]
+        table.print_row(
             CROWD_WIDTHS,
             side.name,
             str(connections),
-            f"{requests / us * 1e6:.0f}",
-            f"{p50 / 1e3:.1f}",
-            f"{p99 / 1e3:.1f}",
-            f"{p99 / p50:.1f}",
-            str(errors),
+            f"{found.requests / found.duration * 1e6:.0f}",
+            f"{found.p50 / 1e3:.1f}",
+            f"{found.p99 / 1e3:.1f}",
+            f"{found.p99 / found.p50:.1f}",
+            str(found.errors),
             ", ".join(f"{share:.0%}" for share in shares),
         )
 
@@ -373,15 +312,21 @@ def start(options, stack):
             ("behind", "behind"),
         )
     ]
-    for name, connection, mode in (
-        ("beside", mysqlclient, "mirror"),
-        ("no mirror", mysqlclient, "none"),
-        ("PostgreSQL", postgresql, "mirror"),
+    for name, connection, mode, is_uwsgi in (
+        ("beside", mysqlclient, "mirror", False),
+        ("no mirror", mysqlclient, "none", False),
+        ("PostgreSQL", postgresql, "mirror", False),
+        ("uWSGI", mysqlclient, "mirror", True),
+        ("uWSGI, PostgreSQL", postgresql, "mirror", True),
     ):
         Stand.elsewhere = connection
-        server = processes.Api(
-            running.make_folder(), workers=2, threads=options.threads
-        )
+        folder = running.make_folder()
+        if is_uwsgi:
+            server = guide.Server(
+                folder, running.environment, guide.command("uwsgi")
+            )
+        else:
+            server = processes.Api(folder, workers=2, threads=options.threads)
         conf = Stand.configure(
             server.folder,
             glance={"mode": mode},
@@ -394,7 +339,8 @@ def start(options, stack):
             migrations.sync(database)
             database.dispose()
         stand.sync()
-        sides.append(Side(name, server, others))
+        # uWSGI is for proxies, which keep connections from its threads.
+        sides.append(Side(name, server, others, is_crowded=not is_uwsgi))
     if options.other:
         sides.append(Side("other", other_release(options)))
     running.launch(*(side.server for side in sides))
@@ -443,6 +389,7 @@ CROWD_WIDTHS = [max(len(name), 10) for name in CROWD]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=3)
+    # uWSGI has as many as the guide gives it.
     parser.add_argument("--threads", type=int, default=8)
     parser.add_argument("--connections", type=int, default=4)
     parser.add_argument(
@@ -463,25 +410,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    wrk.check()
     with contextlib.ExitStack() as stack:
         sides, ids = start(options, stack)
         token = Stand.cloud.session(USER).get_token()
         names = [side.name for side in sides]
         widths = [22, *(max(len(name), 21) for name in names)]
-        rule = "  ".join("=" * width for width in widths)
-        print(rule)
-        print_row(widths, "request", *names)
-        print(rule)
+        table.print_rule(widths)
+        table.print_row(widths, "request", *names)
+        table.print_rule(widths)
         measured = {}
         for case in cases(ids):
             if not options.only or options.only in case.name:
                 measured[case.name] = measure(
                     case, sides, token, options, widths
                 )
-        print(rule)
-        print_row(CROWD_WIDTHS, *CROWD)
-        for side in sides[3:]:
-            crowd(side, token, f"/v2.1/images/{ids[0]}", options)
+        table.print_rule(widths)
+        table.print_row(CROWD_WIDTHS, *CROWD)
+        for side in sides:
+            if side.is_crowded:
+                crowd(side, token, f"/v2.1/images/{ids[0]}", options)
         for side in sides:
             rss, pss = deployment.memory_of(side.server)
             print(f"{side.name}: a worker has {rss:.0f} MB, PSS {pss:.0f}")
@@ -508,7 +456,8 @@ def measure(case, sides, token, options, widths):
         side.own, side.all = [], []
     for number in range(options.rounds + 1):
         for place, side in enumerate(sides):
-            count = case.at_nova if side.name == "Nova" else case.count
+            # The first one is Nova.
+            count = case.count if place else case.at_nova
             count = max(int(count * options.share), 4)
             # Those that are under way at the end are not counted.
             connections = options.connections if count >= 100 else 1
@@ -526,14 +475,9 @@ def measure(case, sides, token, options, widths):
     for side in sides:
         own, all_ = map(statistics.median, (side.own, side.all))
         cells.append(f"{own:.2f}, {all_:.2f} ({_ratio(first / all_)})")
-    print_row(widths[: len(cells) + 1], case.name, *cells)
+    table.print_row(widths[: len(cells) + 1], case.name, *cells)
     return {side.name: statistics.median(side.all) for side in sides}
 
 
 def _ratio(number):
     return f"{number:.2f}" if number < 10 else f"{number:.0f}"
-
-
-def print_row(widths, *cells):
-    row = "  ".join(c.ljust(w) for c, w in zip(cells, widths, strict=True))
-    print(row.rstrip(), flush=True)

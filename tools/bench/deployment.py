@@ -5,6 +5,7 @@ import contextlib
 import datetime
 import os
 import sys
+import tempfile
 import uuid
 
 import floor
@@ -76,6 +77,18 @@ def service(folder, connection, stack, workers, threads):
 
 def keystone_service(folder, connection, stack, workers, threads):
     """Start a service whose tokens memcached knows; return it, ready."""
+    service = processes.Api(
+        folder, "keystone", workers=workers, threads=threads
+    )
+    start_with_keystone(folder, connection, stack, service)
+    return service
+
+
+def start_with_keystone(folder, connection, stack, *servers):
+    """Start servers whose tokens one memcached knows, and wait for them.
+
+    :param servers: each has its configuration in its own folder.
+    """
     stub = keystone.Keystone(
         {
             TOKEN: keystone.token_document(
@@ -86,23 +99,21 @@ def keystone_service(folder, connection, stack, workers, threads):
     stub.start()
     stack.callback(stub.stop)
     memcached = processes.Memcached(folder)
-    service = processes.Api(
-        folder, "keystone", workers=workers, threads=threads
-    )
-    base.configuration(
-        service.folder,
-        connection=connection,
-        api={"compute_link_prefix": ROOT, "auth_strategy": "keystone"},
-        keystone_authtoken={
-            **stub.options(),
-            "memcached_servers": memcached.address,
-        },
-    )
-    for server in (memcached, service):
+    for server in servers:
+        base.configuration(
+            server.folder,
+            connection=connection,
+            api={"compute_link_prefix": ROOT, "auth_strategy": "keystone"},
+            keystone_authtoken={
+                **stub.options(),
+                "memcached_servers": memcached.address,
+            },
+        )
+    for server in (memcached, *servers):
         stack.callback(server.stop)
         server.start()
+    for server in (memcached, *servers):
         server.wait()
-    return service
 
 
 @contextlib.contextmanager
@@ -111,6 +122,18 @@ def database(driver):
     with backends.database(name.get(driver, "postgresql")) as url:
         dialect = DRIVERS[driver] or "sqlite"
         yield f"{dialect}:{url.partition(':')[2]}"
+
+
+def catalogue(driver, stack):
+    """Make a database with the images.
+
+    :returns: a folder for servers, the database's URL, the images, newest
+        first.
+    """
+    folder = stack.enter_context(tempfile.TemporaryDirectory())
+    connection = stack.enter_context(database(driver))
+    images = fill(base.configuration(folder, connection=connection))
+    return folder, connection, images
 
 
 def fill(conf):
@@ -151,7 +174,9 @@ def fill(conf):
     store = SqlStore(database)
     store.add(made)
     found = store.page(
-        model.ListQuery(limit=1000), model.Viewer(floor.PROJECT)
+        model.ListQuery(limit=1000),
+        model.Viewer(floor.PROJECT),
+        model.Image,
     ).images
     database.dispose()
     return found

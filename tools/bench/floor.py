@@ -2,19 +2,15 @@
 """The least that an answer costs: a WSGI callable, a driver, and orjson.
 
 It knows no framework, checks nothing, and answers what the service answers,
-byte for byte. Its statements are those that the service sends, recorded as it
-sends them; it is served by the same server. ``/constant`` does nothing at all.
+byte for byte. It has a table and statements of its own: one statement for a
+read, two for a change. It is served by the same server. ``/constant`` does
+nothing at all.
 
     python floor.py CONFIGURATION PORT WORKERS THREADS
 """
 
-from collections.abc import Callable
-import contextlib
-import functools
-import json
 import sys
 import threading
-from typing import Any
 
 import orjson
 
@@ -24,22 +20,29 @@ from images_service.api import versions
 from images_service.cmd import asgi
 from images_service.cmd import serving
 from images_service.store.sql import engine
-from images_service.store.sql.store import SqlStore
-from images_service.tests import base
 
 PROJECT = "project-0"
 KEY = "bench"
 VALUES = ("a", "b")
-VIEWER = model.Viewer(PROJECT)
 TIMES = orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS
-FIELDS = len(model.Image._fields)
 
-
-def record(act: Callable[[], object]) -> list[tuple[str, Any]]:
-    """Return the statements that an act sends, with their values."""
-    with base.recorded_statements() as found:
-        act()
-    return found
+COLUMNS = (
+    "id, name, status, size, min_ram, min_disk, created_at, updated_at, "
+    "metadata"
+)
+TABLE = (
+    f"CREATE TABLE floor AS SELECT {COLUMNS} FROM images",
+    "CREATE UNIQUE INDEX floor_id ON floor (id)",
+    "CREATE INDEX floor_created ON floor (created_at, id)",
+)
+ORDER = "ORDER BY created_at DESC, id DESC LIMIT %s"
+STATEMENTS = {
+    "show": f"SELECT {COLUMNS} FROM floor WHERE id = %s",
+    "metadata": "SELECT metadata FROM floor WHERE id = %s",
+    "detail": f"SELECT {COLUMNS} FROM floor {ORDER}",
+    "index": f"SELECT id, name FROM floor {ORDER}",
+    "change": "UPDATE floor SET metadata = %s WHERE id = %s",
+}
 
 
 class Connections(threading.local):
@@ -62,43 +65,18 @@ class Floor:
     """The callable."""
 
     def __init__(self, database: engine.Database, root: str) -> None:
-        self._database = database
         self._root = root
         self._connections = Connections(database)
-        self._times_are_text = database.writer.dialect.name == "sqlite"
-        store = SqlStore(database)
-        self._lists = {
-            (limit, detailed): record(
-                functools.partial(
-                    store.page if detailed else store.index,
-                    model.ListQuery(limit=limit),
-                    VIEWER,
-                )
-            )
-            for limit in (20, 100, 1000)
-            for detailed in (True, False)
+        self._is_sqlite = database.writer.dialect.name == "sqlite"
+        mark = "?" if self._is_sqlite else "%s"
+        self._statements = {
+            name: text.replace("%s", mark) for name, text in STATEMENTS.items()
         }
-        images = store.page(model.ListQuery(limit=1000), VIEWER).images
-        self._images = {}
-        self._changes = {}
-        for image in images[:50]:
-            get = record(lambda i=image.id: store.get(i, VIEWER))
-            self._images[image.id] = get
-        for image in [i for i in images if i.owner == PROJECT][:8]:
-            first, second = VALUES
-            old = None
-            for value in (first, first, second, second, first):
-                read = store.get(image.id, VIEWER)
-                items = {**json.loads(read.metadata), KEY: value}
-                self._changes[image.id, old, value] = (
-                    read.generation,
-                    record(
-                        functools.partial(store.change_metadata, read, items)
-                    ),
-                )
-                old = value
-        self._versions = versions.document("", root, "2.38")
+        with database.writer.begin() as db:
+            for statement in TABLE:
+                db.exec_driver_sql(statement)
         database.dispose()
+        self._versions = versions.document("", root, "2.38")
 
     def __call__(self, environ, start_response):
         path = environ["PATH_INFO"]
@@ -118,24 +96,23 @@ class Floor:
         )
         return [body]
 
+    def _run(self, name, *values):
+        cursor = self._connections.cursor
+        cursor.execute(self._statements[name], values)
+        return cursor
+
     def _answer(self, environ, project, rest) -> bytes:
         if rest == ["detail"] or not rest:
-            query = environ["QUERY_STRING"]
-            limit = int(query.removeprefix("limit="))
-            return self._list(project, limit, query, detailed=bool(rest))
+            return self._list(project, "".join(rest), environ["QUERY_STRING"])
+        image_id, *rest = rest
         if environ["REQUEST_METHOD"] == "PUT":
-            return self._put(
-                rest[0],
-                json.loads(
-                    environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
-                ),
-            )
-        cursor = self._connections.cursor
-        ((statement, values),) = self._images[rest[0]]
-        cursor.execute(statement, values)
-        row = cursor.fetchone()[:FIELDS]
-        if len(rest) == 2:
-            return orjson.dumps({"metadata": orjson.Fragment(row[-1])})
+            length = int(environ["CONTENT_LENGTH"])
+            body = orjson.loads(environ["wsgi.input"].read(length))
+            return self._put(image_id, body["meta"])
+        if rest:
+            (metadata,) = self._run("metadata", image_id).fetchone()
+            return orjson.dumps({"metadata": orjson.Fragment(metadata)})
+        row = self._run("show", image_id).fetchone()
         view = {"image": self._detail(row, *self._links(project))}
         return orjson.dumps(view, option=TIMES)
 
@@ -146,20 +123,15 @@ class Floor:
             f"{self._root}/images/",
         )
 
-    def _list(self, project, limit, query, *, detailed):
-        cursor = self._connections.cursor
-        ((statement, values),) = self._lists[limit, detailed]
-        cursor.execute(statement, values)
-        rows = cursor.fetchall()
+    def _list(self, project, path, query):
+        limit = int(query.removeprefix("limit="))
+        rows = self._run(path or "index", limit + 1).fetchall()
         links = self._links(project)
-        view = self._detail if detailed else self._summary
+        view = self._detail if path else self._summary
         answer = {"images": [view(row, *links) for row in rows[:limit]]}
         if len(rows) > limit:
-            path = "/detail" if detailed else ""
-            href = (
-                f"{self._root}/v2.1/{project}/images{path}?{query}"
-                f"&marker={rows[limit - 1][0]}"
-            )
+            href = f"{links[0]}{path}".rstrip("/")
+            href += f"?{query}&marker={rows[limit - 1][0]}"
             answer["images_links"] = [{"rel": "next", "href": href}]
         return orjson.dumps(answer, option=TIMES)
 
@@ -171,25 +143,10 @@ class Floor:
         }
 
     def _detail(self, row, own, bookmark, alternate):
-        (
-            image_id,
-            name,
-            status,
-            _,
-            _,
-            size,
-            min_ram,
-            min_disk,
-            _,
-            _,
-            created,
-            updated,
-            _,
-            _,
-            metadata,
-        ) = row
-        if self._times_are_text:
-            created, updated = _time(created), _time(updated)
+        image_id, name, status, size, min_ram, min_disk, *times, metadata = row
+        if self._is_sqlite:
+            # It has them as text.
+            times = [f"{time[:10]}T{time[11:19]}Z" for time in times]
         shown, progress = model.STATUSES[status]
         return {
             "id": image_id,
@@ -197,40 +154,19 @@ class Floor:
             "minRam": min_ram,
             "minDisk": min_disk,
             "metadata": orjson.Fragment(metadata),
-            "created": created,
-            "updated": updated,
+            "created": times[0],
+            "updated": times[1],
             "status": shown,
             "progress": progress,
             "OS-EXT-IMG-SIZE:size": size or 0,
             "links": _three(image_id, own, bookmark, alternate),
         }
 
-    def _put(self, image_id, body):
-        (value,) = body["meta"].values()
-        cursor = self._connections.cursor
-        ((statement, values),) = self._images[image_id]
-        cursor.execute(statement, values)
-        row = cursor.fetchone()
-        generation, items = row[FIELDS - 2], orjson.loads(row[FIELDS - 1])
-        old, items[KEY] = items[KEY], value
-        orjson.dumps(items)
-        recorded, statements = self._changes[image_id, old, value]
-        # The generations that the change was recorded with are others now.
-        now = {recorded: generation, recorded + 1: generation + 1}
-        (touch, values), *rest = statements
-        with contextlib.ExitStack() as stack:
-            cursor.execute("BEGIN")
-            stack.callback(cursor.execute, "COMMIT")
-            cursor.execute(touch, _replaced(values, now))
-            for statement, values in rest:
-                cursor.execute(statement, values)
-        return orjson.dumps({"meta": {KEY: value}})
-
-
-def _replaced(values, others):
-    if isinstance(values, dict):
-        return {k: others.get(v, v) for k, v in values.items()}
-    return tuple(others.get(value, value) for value in values)
+    def _put(self, image_id, items):
+        (metadata,) = self._run("metadata", image_id).fetchone()
+        changed = orjson.dumps({**orjson.loads(metadata), **items}).decode()
+        self._run("change", changed, image_id)
+        return orjson.dumps({"meta": items})
 
 
 def _three(image_id, own, bookmark, alternate):
@@ -243,10 +179,6 @@ def _three(image_id, own, bookmark, alternate):
             "href": alternate + image_id,
         },
     ]
-
-
-def _time(text):
-    return f"{text[:10]}T{text[11:19]}Z"
 
 
 def main() -> None:

@@ -9,13 +9,10 @@ its part of what it shares with other processes (PSS).
 
 import argparse
 import contextlib
-import tempfile
 
 import api
 import deployment
 import load
-
-from images_service.tests import base
 
 ROUND = 10_000
 
@@ -31,10 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        connection = stack.enter_context(deployment.database(options.driver))
-        conf = base.configuration(folder, connection=connection)
-        images = deployment.fill(conf)
+        folder, connection, images = deployment.catalogue(
+            options.driver, stack
+        )
         start = (
             deployment.keystone_service
             if options.keystone

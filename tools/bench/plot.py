@@ -19,8 +19,11 @@ def draw(measured: dict[str, dict[str, float]], path: str) -> None:
         places = [row + number * height for row in range(len(measured))]
         values = [costs[side] for costs in measured.values()]
         bars = field.barh(places, values, height, label=side, color=colour)
-        field.bar_label(bars, fmt="%.2g", padding=2, fontsize=7)
+        labels = [f"{v:.0f}" if v >= 10 else f"{v:.2g}" for v in values]
+        field.bar_label(bars, labels, padding=2, fontsize=7)
     field.set_xscale("log")
+    # The label of the longest bar needs space, too.
+    field.set_xmargin(0.1)
     field.grid(axis="x", alpha=0.3)
     field.set_xlabel("CPU of all processes for a request, milliseconds")
     middle = height * (len(sides) - 1) / 2

@@ -9,13 +9,10 @@ before is repeated.  CPU is the workers', in microseconds for an answer.
 import argparse
 import contextlib
 import json
-import tempfile
 
 import api
 import deployment
 import floor
-
-from images_service.tests import base
 
 WRITERS = 20
 
@@ -29,11 +26,7 @@ def run(options: argparse.Namespace) -> None:
     print("req/s, p50 ms, p99 ms, CPU")
     for driver in options.driver or ("sqlite", "mysqlclient", "psycopg"):
         with contextlib.ExitStack() as stack:
-            folder = stack.enter_context(tempfile.TemporaryDirectory())
-            connection = stack.enter_context(deployment.database(driver))
-            images = deployment.fill(
-                base.configuration(folder, connection=connection)
-            )
+            folder, connection, images = deployment.catalogue(driver, stack)
             service = deployment.service(
                 folder, connection, stack, options.workers, options.threads
             )
