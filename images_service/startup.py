@@ -244,9 +244,8 @@ def reason(error: BaseException) -> str:
     """Return the driver's message, without the statement and its values."""
     from images_service.store.sql import failures
 
-    found = failures.cause(error) or failures.cause(error.__cause__ or error)
-    if found is None:
-        return str(error)
+    original = error.__cause__ or error
+    found = failures.cause(error) or failures.cause(original) or original
     # Those of PyMySQL and mysqlclient have a number and a text.
     text = found.args[1] if len(found.args) == 2 else found
     return str(text).partition("\n")[0].rstrip(".")

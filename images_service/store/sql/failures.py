@@ -72,10 +72,12 @@ def unavailability() -> Iterator[None]:
 
 
 def unavailable(error: Exception) -> exception.StoreUnavailable:
-    """Log a temporary failure and return the error for the caller."""
+    """Log a temporary failure; return the caller's error, which it causes."""
     # The driver's message has neither the statement nor its values.
     LOG.error("The database is not available: %s", cause(error) or error)
-    return exception.StoreUnavailable()
+    found = exception.StoreUnavailable()
+    found.__cause__ = error
+    return found
 
 
 def lost_connection(error: BaseException) -> bool:

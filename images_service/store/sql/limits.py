@@ -251,7 +251,7 @@ class Opener:
         try:
             futures.wait([made], max(seconds, 0))
             if made.cancel():
-                raise failures.unavailable(TimeoutError("no connection"))
+                raise failures.unavailable(TimeoutError("no answer in time"))
             return made.result()
         finally:
             # Else an error keeps itself, and its socket, in a cycle.

@@ -83,6 +83,12 @@ class TestStart(base.TestCase):
             with self.subTest(driver):
                 conf = self.make_conf(connection=f"{driver}://{server}")
                 start = time.monotonic()
-                with self.assertLogs("images_service", "ERROR"):
+                with self.assertLogs("images_service", "WARNING") as log:
                     app.create(conf)
                 self.assertLess(time.monotonic() - start, 10)
+                said = "\n".join(log.output)
+                self.assertRegex(
+                    said,
+                    "The database does not answer: "
+                    r"(no answer in time|connection timeout expired)\. Check",
+                )
