@@ -171,9 +171,26 @@ class TestDrills(base.TestCase):
         for api, hung in self.late:
             if hung.status != 503 or hung.end - hung.start > drills.PATIENCE:
                 yield f"a late service answered {hung}"
-            well = self.ask(api, "GET", "/images")
+            well, waits = self.watch(api, "GET", "/images")
             if well.status != 200:
-                yield f"a late service answers {well}: {api.last_words()}"
+                again = [self.ask(api, "GET", "/images").status for _ in "12"]
+                yield (
+                    f"a late service answers {well}, then {again}; it waited "
+                    f"in {waits}: {api.last_words()}"
+                )
+
+    def watch(self, api, *request):
+        """Return an answer, and where the threads wait that take long."""
+        waits: list[list[str]] = []
+
+        def look():
+            waits.extend(processes.state(pid) for pid in api.workers())
+
+        timer = threading.Timer(2, look)
+        timer.start()
+        answer = self.ask(api, *request)
+        timer.cancel()
+        return answer, waits
 
     def ask(self, api, *request):
         token = base.TOKENS["member"]
