@@ -149,8 +149,9 @@ class Installed(guide.Server):
 class InstalledUWSGI(Installed):
     """uWSGI, whose workers miss a reload while they load the application."""
 
-    def reload(self, *args):
-        super().reload(*args)
+    def reload(self, seconds=45):
+        # Its master waits for 30 seconds, as its file says, and then kills.
+        super().reload(seconds)
         deadline = time.monotonic() + processes.SECONDS_TO_START
         while not self.have_started():
             if time.monotonic() > deadline:
