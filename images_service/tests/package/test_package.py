@@ -152,11 +152,10 @@ class InstalledUWSGI(Installed):
     def reload(self, seconds=45):
         # Its master waits for 30 seconds, as its file says, and then kills.
         super().reload(seconds)
-        deadline = time.monotonic() + processes.SECONDS_TO_START
-        while not self.have_started():
-            if time.monotonic() > deadline:
-                raise AssertionError(f"Not started: {self.last_words()}")
-            time.sleep(0.05)
+        self.wait()
+
+    def answers(self):
+        return super().answers() and self.have_started()
 
     def have_started(self):
         with open(self.log, encoding="utf-8") as file:
