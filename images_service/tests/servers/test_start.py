@@ -87,6 +87,8 @@ class TestStart(base.TestCase):
                     app.create(conf)
                 self.assertLess(time.monotonic() - start, 10)
                 said = "\n".join(log.output)
+                levels = {line.levelname for line in log.records}
+                self.assertIn("ERROR", levels)
                 self.assertRegex(
                     said,
                     "The database does not answer: "
