@@ -129,7 +129,12 @@ class Server:
             return self._run(act, deadline)
 
     def _run(self, act: Callable[[cursor.Cursor], R], deadline: float) -> R:
-        with self.engine.connect() as db:
+        token = limits.DEADLINE.set(deadline)
+        try:
+            connection = self.engine.connect()
+        finally:
+            limits.DEADLINE.reset(token)
+        with connection as db:
             guard = db.info[limits.GUARD]
             guard.deadline = deadline
             try:

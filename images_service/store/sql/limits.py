@@ -8,6 +8,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from concurrent import futures
 import contextlib
+import contextvars
 import functools
 import math
 import os
@@ -23,7 +24,6 @@ from oslo_log import log
 import sqlalchemy as sa
 
 from images_service import exception
-from images_service.store import base
 from images_service.store.sql import failures
 
 LOG = log.getLogger(__name__)
@@ -39,6 +39,8 @@ _INTERVAL = 0.2
 DAY = 24 * 3600.0
 # The key of a connection's guard.
 GUARD = "images_service.guard"
+# When a connection that is being opened must be ready, by the monotonic clock.
+DEADLINE: contextvars.ContextVar[float] = contextvars.ContextVar("deadline")
 
 
 class Slots:
@@ -284,18 +286,21 @@ def limit_connections(
 ) -> None:
     """Give an engine's connections deadlines.
 
-    What opens a connection ends with the action that needs it.  What uses it
+    ``DEADLINE`` is that of opening a connection.  What uses the connection
     sets the deadline of its guard.
 
-    :param seconds: for an action.
+    :param seconds: for opening a connection where there is no ``DEADLINE``.
     :param most: how many connections may be opened at the same time.
     """
     opener = Opener(most)
 
+    def deadline() -> float:
+        return DEADLINE.get(time.monotonic() + seconds)
+
     def connect(
         dialect: sa.Dialect, _record: Any, args: Any, kwargs: Any
     ) -> Any:
-        left = base.begun() + seconds - time.monotonic()
+        left = deadline() - time.monotonic()
         return opener.open(
             functools.partial(dialect.connect, *args, **kwargs),
             # A second more, since the driver has the better error message.
@@ -303,7 +308,11 @@ def limit_connections(
         )
 
     def guard(raw: Any, record: Any) -> None:
-        record.info[GUARD] = watch.guard(raw, base.begun() + seconds)
+        # SQLAlchemy prepares an engine's first connection alone, so this one
+        # may have waited for it.
+        if time.monotonic() > deadline():
+            raise failures.unavailable(TimeoutError("no answer in time"))
+        record.info[GUARD] = watch.guard(raw, deadline())
 
     def close(_raw: Any, record: Any) -> None:
         if GUARD in record.info:

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How requests use connections: how many, how long, and which again."""
 
+from concurrent import futures
 import contextlib
+import functools
 import gc
 import os
 import socket
@@ -263,13 +265,13 @@ class Remote(ServerTests):
         url = sa.make_url(self.connection)
         proxy = tcp_proxy.Proxy(self.port)
         self.addCleanup(proxy.close)
-        conf = self.make_conf(
+        self.proxied = self.make_conf(
             connection=url.set(port=proxy.port).render_as_string(
                 hide_password=False
             ),
             database=options,
         )
-        database = engine.Database(conf)
+        database = engine.Database(self.proxied)
         self.addCleanup(database.dispose)
         database.primary.read(lambda db: db.rows(COUNT))
         return proxy, database
@@ -362,6 +364,37 @@ class Remote(ServerTests):
                 database.primary.read(lambda db: db.rows(COUNT))
 
         self.assertUnavailable(lambda: store_base.retried(act), 3.5)
+
+    def test_a_first_connection_is_part_of_the_limit(self):
+        """Outside of an action its statements had a limit of their own."""
+        proxy, _ = self.behind_proxy()
+        database = engine.Database(self.proxied)
+        self.addCleanup(database.dispose)
+        proxy.delay = 0.9
+        read = functools.partial(
+            database.primary.read, lambda db: db.rows(COUNT)
+        )
+        self.assertUnavailable(read, 3.5)
+
+    def test_first_connections_do_not_wait_for_each_other(self):
+        """SQLAlchemy prepares the first one while others wait for it."""
+        proxy, _ = self.behind_proxy()
+        database = engine.Database(self.proxied)
+        self.addCleanup(database.dispose)
+        proxy.delay = 0.9
+
+        def read():
+            start = time.monotonic()
+            with contextlib.suppress(exception.StoreUnavailable):
+                database.primary.read(lambda db: db.rows(COUNT))
+            return time.monotonic() - start
+
+        with (
+            self.assertLogs("images_service", "ERROR"),
+            futures.ThreadPoolExecutor(5) as pool,
+        ):
+            times = list(pool.map(lambda _: read(), range(5)))
+        self.assertLess(max(times), 4.6, times)
 
     def test_a_wait_for_a_connection_is_part_of_the_limit(self):
         proxy, database = self.behind_proxy(max_pool_size=1)
