@@ -155,12 +155,9 @@ class InstalledUWSGI(Installed):
         self.wait()
 
     def answers(self):
-        return super().answers() and self.have_started()
-
-    def have_started(self):
         with open(self.log, encoding="utf-8") as file:
             text = file.read()
-        return all(
+        return super().answers() and all(
             f"pid: {pid} (default app)" in text for pid in self.workers()
         )
 
