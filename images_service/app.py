@@ -4,7 +4,7 @@
 from collections.abc import Iterable
 from collections.abc import Mapping
 from typing import Any
-from typing import TYPE_CHECKING
+from wsgiref import types as wsgi
 
 from oslo_config import cfg
 from paste.deploy import loadwsgi
@@ -26,11 +26,6 @@ from images_service.policy import enforcer
 from images_service.store import base
 from images_service.store.sql.store import SqlStore
 
-if TYPE_CHECKING:
-    from wsgiref.types import StartResponse
-    from wsgiref.types import WSGIApplication
-    from wsgiref.types import WSGIEnvironment
-
 _AUDIT = "egg:images_service#audit"
 
 
@@ -38,7 +33,7 @@ def create(
     conf: cfg.ConfigOpts | None = None,
     store: base.ImageStore | None = None,
     name: str = "main",
-) -> "WSGIApplication":
+) -> wsgi.WSGIApplication:
     """Return the service as a WSGI application.
 
     It starts while the database does not answer.
@@ -75,7 +70,7 @@ def create(
             f"[audit] transport_url is set, and {path} lacks the filter "
             f"{_AUDIT}. Add it before faults, as in the shipped file."
         )
-    application: WSGIApplication = loader.get_app(
+    application: wsgi.WSGIApplication = loader.get_app(
         name, {CONF: conf, STORE: store, POLICY: policy}
     )
     return application
@@ -125,7 +120,7 @@ def app_factory(
 
 def root_factory(
     loader: Any, global_conf: Mapping[str, Any], **pipelines: str
-) -> "WSGIApplication":
+) -> wsgi.WSGIApplication:
     """Return the root of the endpoint, for PasteDeploy.
 
     It answers ``/healthcheck``, and sends a request through authentication if
@@ -150,7 +145,7 @@ def root_factory(
     paths = router.Router()
 
     def root(
-        environ: "WSGIEnvironment", start_response: "StartResponse"
+        environ: wsgi.WSGIEnvironment, start_response: wsgi.StartResponse
     ) -> Iterable[bytes]:
         path: str = environ.get("PATH_INFO", "")
         application = authenticated
