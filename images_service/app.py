@@ -3,6 +3,7 @@
 
 from collections.abc import Iterable
 from collections.abc import Mapping
+import pathlib
 from typing import Any
 from wsgiref import types as wsgi
 
@@ -65,7 +66,8 @@ def create(
             f"{path} has no pipeline {name}. Set [api] paste_config to the "
             "api-paste.ini of this service."
         ) from error
-    if conf.audit.transport_url and not _has_audit(path):
+    paste = pathlib.Path(path)
+    if conf.audit.transport_url and _AUDIT not in paste.read_text("utf-8"):
         raise startup.NotReady(
             f"[audit] transport_url is set, and {path} lacks the filter "
             f"{_AUDIT}. Add it before faults, as in the shipped file."
@@ -74,12 +76,6 @@ def create(
         name, {CONF: conf, STORE: store, POLICY: policy}
     )
     return application
-
-
-def _has_audit(path: str) -> bool:
-    """Tell whether an ``api-paste.ini`` names the filter that audits."""
-    with open(path, encoding="utf-8") as file:
-        return _AUDIT in file.read()
 
 
 def _store(conf: cfg.ConfigOpts) -> base.ImageStore:
