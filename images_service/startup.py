@@ -40,7 +40,7 @@ _URLS = (
 _SIMILAR = 0.85
 # An unknown option of these groups is an error.  One of a library is a
 # warning, since other services of a cloud may have it.
-_OWN = ("api", "http_basic", "quota", "metrics", "mirror", "audit")
+_OWN = ("api", "audit", "glance", "http_basic", "metrics", "mirror", "quota")
 
 
 class NotReady(cfg.Error):
@@ -78,12 +78,10 @@ def check_options(conf: cfg.ConfigOpts) -> None:
         group: [opt.dest for opt in opts]
         for group, opts in config.options().items()
     }
-    own: tuple[str, ...] = _OWN
     if conf.glance.mode == "none":
         # Other services have such a group.
         del known["glance"]
     else:
-        own += ("glance",)
         # Those of keystoneauth1, which depend on auth_type.
         from images_service.glance import client
 
@@ -100,7 +98,7 @@ def check_options(conf: cfg.ConfigOpts) -> None:
                 )
         elif group in known and name not in known[group]:
             where = f"{path}: [{group}] {name}"
-            if group in own:
+            if group in _OWN:
                 meant = difflib.get_close_matches(name, known[group], 1)
                 hint = f"Did you mean {meant[0]}?" if meant else "Remove it."
                 raise NotReady(f"{where} is unknown. {hint}")
