@@ -104,7 +104,9 @@ _NOT_OF_OSLO_POLICY = frozenset(
 )
 ((_, _POLICY_OPTS),) = policy_options.list_opts()
 
-_OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
+# All options that have an effect, by group, but for those of logging, in
+# DEFAULT, and of keystonemiddleware.
+OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
     "api": _API_OPTS,
     "http_basic": [
         cfg.StrOpt(
@@ -307,18 +309,10 @@ _DEFAULTS: Mapping[str | None, Mapping[str, Any]] = {
 }
 
 
-def options() -> Mapping[str, Sequence[cfg.Opt]]:
-    """Return all options that have an effect, by group.
-
-    Those of logging, in ``DEFAULT``, and of keystonemiddleware are left out.
-    """
-    return _OPTIONS
-
-
 def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
     """Return all options with their defaults, for oslo-config-generator."""
     found: list[tuple[str, Sequence[cfg.Opt]]] = []
-    for group, opts in _OPTIONS.items():
+    for group, opts in OPTIONS.items():
         copies = copy.deepcopy(list(opts))
         cfg.set_defaults(copies, **_DEFAULTS.get(group, {}))
         found.append((group, copies))
@@ -338,7 +332,7 @@ def new() -> cfg.ConfigOpts:
     """Return a configuration that knows every option and has read none."""
     conf = cfg.ConfigOpts()
     log.register_options(conf)
-    for group, opts in _OPTIONS.items():
+    for group, opts in OPTIONS.items():
         conf.register_opts(opts, group=group)
     for place, defaults in _DEFAULTS.items():
         for name, value in defaults.items():

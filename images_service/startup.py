@@ -76,7 +76,7 @@ def check_options(conf: cfg.ConfigOpts) -> None:
     """
     known = {
         group: [opt.dest for opt in opts]
-        for group, opts in config.options().items()
+        for group, opts in config.OPTIONS.items()
     }
     if conf.glance.mode == "none":
         # Other services have such a group.

@@ -83,7 +83,7 @@ class TestOptions(unittest.TestCase):
                 names = found.setdefault(match[1], set())
             elif match := re.match(r"#\s?(\w+) = ?", line):
                 names.add(match[1])
-        for group, options in config.options().items():
+        for group, options in config.OPTIONS.items():
             with self.subTest(group):
                 names = {option.dest for option in options}
                 self.assertEqual(set(), names - found[group])

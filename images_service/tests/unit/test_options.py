@@ -137,7 +137,7 @@ class TestOptions(base.TestCase):
         source = inspect.getsource(_external)
         offered = {
             (group, opt.dest)
-            for group, opts in config.options().items()
+            for group, opts in config.OPTIONS.items()
             for opt in opts
             if f".oslo_policy.{opt.dest}" not in source
         }
