@@ -14,7 +14,6 @@ import threading
 import time
 from typing import Any
 from typing import Generic
-from typing import NamedTuple
 from typing import TypeVar
 
 from oslo_log import log
@@ -285,15 +284,10 @@ def _read_when_closed(paths: list[str]) -> dict[str, bytes | str]:
     return read_all(paths)
 
 
-class Entry(NamedTuple):
-    """The value of a name in a map, and the line of the name."""
+def parse_map(path: str, content: bytes) -> Mapping[str, tuple[int, Any]]:
+    """Return the line and the value of each name in a JSON or YAML file.
 
-    line: int
-    value: Any
-
-
-def parse_map(path: str, content: bytes) -> Mapping[str, Entry]:
-    """Return what a JSON or YAML file maps, in its order.
+    They have the order of the file.
 
     :raises FileError: the content is empty, is not a map of strings to values,
         or defines a name twice.
@@ -306,17 +300,15 @@ def parse_map(path: str, content: bytes) -> Mapping[str, Entry]:
         raise FileError(path, None, "the file is empty")
     # A YAML parser rejects JSON that is indented with tabs.
     pairs = _json_pairs if text.lstrip().startswith("{") else _yaml_pairs
-    entries: dict[str, Entry] = {}
+    entries: dict[str, tuple[int, Any]] = {}
     for name, line, value in pairs(path, text):
         if not isinstance(name, str):
             raise FileError(path, line, f"the name {name!r} is not a string")
         if name in entries:
-            raise FileError(
-                path,
-                line,
-                f"{name} is defined twice, first on line {entries[name].line}",
-            )
-        entries[name] = Entry(line, value)
+            first, _ = entries[name]
+            problem = f"{name} is defined twice, first on line {first}"
+            raise FileError(path, line, problem)
+        entries[name] = (line, value)
     return entries
 
 
