@@ -13,6 +13,7 @@ import os
 import re
 import sys
 from typing import Any
+from typing import TextIO
 from typing import TYPE_CHECKING
 
 from cliff import app
@@ -108,6 +109,17 @@ def whole_number(text: str) -> int:
     if not re.fullmatch("[0-9]{1,18}", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
     return int(text)
+
+
+def open_log(path: str) -> TextIO:
+    """Open a log for reading; ``-`` is standard input."""
+    standard = path == "-"
+    return open(
+        sys.stdin.fileno() if standard else path,
+        encoding="utf-8",
+        errors="replace",
+        closefd=not standard,
+    )
 
 
 class DatabaseCommand(Command):

@@ -3,11 +3,8 @@
 
 import argparse
 from collections.abc import Mapping
-import contextlib
 import os
-import sys
 from typing import Any
-from typing import TextIO
 
 from cliff import lister
 from oslo_config import cfg
@@ -22,6 +19,7 @@ from images_service import model
 from images_service.api import routes
 from images_service.cmd.manage import Command
 from images_service.cmd.manage import DatabaseCommand
+from images_service.cmd.manage import open_log
 from images_service.policy import enforcer
 from images_service.policy import loader
 from images_service.policy import mistakes
@@ -211,12 +209,7 @@ class Explain(DatabaseCommand):
                 "[DEFAULT] log_file is not set: give --from PATH, or - for "
                 "standard input"
             )
-        with contextlib.ExitStack() as stack:
-            lines: TextIO = sys.stdin
-            if path != "-":
-                lines = stack.enter_context(
-                    open(path, encoding="utf-8", errors="replace")
-                )
+        with open_log(path) as lines:
             found = refusals.find(lines, request_id)
         if found is None:
             raise ValueError(

@@ -25,6 +25,7 @@ from images_service.cmd.comparison import Difference
 from images_service.cmd.endpoint import Endpoint
 from images_service.cmd.endpoint import Stopped
 from images_service.cmd.manage import Command
+from images_service.cmd.manage import open_log
 from images_service.cmd.manage import PROGRAM
 
 # Seconds before what differs is asked for again: a mirror may be late, and an
@@ -274,13 +275,7 @@ class Shadow(Command, lister.Lister):
             parsed_args.project,
             parsed_args.microversion,
         )
-        standard = parsed_args.file == "-"
-        with open(
-            sys.stdin.fileno() if standard else parsed_args.file,
-            encoding="utf-8",
-            errors="replace",
-            closefd=not standard,
-        ) as file:
+        with open_log(parsed_args.file) as file:
             reads.read(file)
         if not reads.times:
             raise Stopped(f"{parsed_args.file} has no read of images.")

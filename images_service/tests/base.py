@@ -322,7 +322,8 @@ class ManageTestCase(TestCase):
             mock.patch.object(logging.root, "handlers", []),
             mock.patch.object(logging.root, "setLevel"),
         ):
-            given.write(stdin)
+            # A lone surrogate stands for a byte that is not UTF-8.
+            given.buffer.write(stdin.encode(errors="surrogateescape"))
             given.seek(0)
             try:
                 status = manage.main(["--config-file", path, *args])

@@ -195,6 +195,14 @@ class TestExplainRequest(base.ManageTestCase):
         self.assertEqual(1, status)
         self.assertIn(f"fails   rule:{DELETE}\n  fails   role:janitor", out)
 
+    def test_a_byte_on_standard_input_that_is_not_utf_8_was_an_error(self):
+        self.write_log()
+        with open(self.log, encoding="utf-8") as file:
+            text = f"\udcff\n{file.read()}"
+        status, out, _ = self.explain("req-1", "--from", "-", stdin=text)
+        self.assertEqual(0, status)
+        self.assertIn("images:delete was refused: not role:janitor", out)
+
     def test_the_configured_log(self):
         self.write_log()
         with open(f"{self.folder}/images_service.conf", "a") as file:
