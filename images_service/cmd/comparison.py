@@ -57,10 +57,8 @@ class Answer:
         """
         text = body.decode("utf-8", "replace")
         document: Any = text
-        try:
+        with contextlib.suppress(ValueError, RecursionError):
             document = _without_root(json.loads(text), root)
-        except (ValueError, RecursionError):
-            document = text
         return cls(status, headers, document)
 
     @property
