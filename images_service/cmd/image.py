@@ -164,10 +164,8 @@ class Set(_Edit):
             "metavar": "PROJECT",
             "help": "the id of the project that owns it",
         },
-        **{
-            option: {"type": whole_number, "metavar": unit, "help": _LEAST}
-            for option, unit in (("--min-disk", "GIB"), ("--min-ram", "MIB"))
-        },
+        "--min-disk": {"type": whole_number, "metavar": "GIB", "help": _LEAST},
+        "--min-ram": {"type": whole_number, "metavar": "MIB", "help": _LEAST},
         **{
             option: {
                 "dest": attribute,
