@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 PROGRAM = "images-service-mirror"
 _WORKERS = 8
-_ALL = 100
 
 
 def _glance(conf: cfg.ConfigOpts) -> "Glance":
@@ -69,17 +68,14 @@ class Sync(DatabaseCommand):
 
         startup.check_schema(self.database)
         conf = self.app.conf
-        most = (
-            _ALL
-            if parsed_args.allow_deletes
-            else conf.mirror.max_sweep_deletes
-        )
-        glance = _glance(conf)
-        work = sync.Sync(self.database, glance, _WORKERS)
+        percent = 100
+        if not parsed_args.allow_deletes:
+            percent = conf.mirror.max_sweep_deletes
+        work = sync.Sync(self.database, _glance(conf), _WORKERS)
         with tqdm.tqdm(unit=" images", disable=None, leave=False) as bar:
             try:
                 counts = work.sweep(
-                    most,
+                    percent,
                     members=True,
                     dry_run=parsed_args.dry_run,
                     progress=bar.update,
