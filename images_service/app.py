@@ -61,7 +61,7 @@ def create(
     try:
         loader.find_config_section(loadwsgi.APP, name)
     except LookupError as error:
-        # Beside another service's configuration is that service's file.
+        # The file beside another service's configuration is that service's.
         raise startup.NotReady(
             f"{path} has no pipeline {name}. Set [api] paste_config to the "
             "api-paste.ini of this service."
@@ -87,7 +87,7 @@ def _store(conf: cfg.ConfigOpts) -> base.ImageStore:
             "[glance] mode = mirror needs [api] auth_strategy = keystone: "
             "changes go to Glance with the caller's token."
         )
-    # keystoneauth1 is of no use to the others.
+    # The other mode does not need keystoneauth1.
     from images_service.glance import client
     from images_service.glance import store
 
@@ -119,9 +119,8 @@ def root_factory(
 ) -> wsgi.WSGIApplication:
     """Return the root of the endpoint, for PasteDeploy.
 
-    It answers ``/healthcheck``, and sends a request through authentication if
-    its path needs a token: version documents and what is below no version
-    don't.
+    It answers ``/healthcheck``, and sends other requests through
+    authentication, except for version documents and paths without a version.
 
     :param pipelines: for each ``auth_strategy`` the filters that identify a
         caller, and the application behind them.
@@ -146,10 +145,10 @@ def root_factory(
         path: str = environ.get("PATH_INFO", "")
         application = authenticated
         version, _, rest = path.strip("/").partition("/")
-        # The path of an action ends with no slash, and is not matched twice.
+        # No action's path ends with a slash, so only dispatch matches it.
         may_be_document = not rest or path.endswith("/")
         if path == "/healthcheck":
-            # What it says of a node that is unwell is no fault of a request.
+            # A 503 of this page tells of the node, and no filter rewrites it.
             environ[context.ANSWERED] = True
             application = health
         elif version not in ("v2", "v2.1") or (

@@ -10,7 +10,7 @@ from urllib import parse
 from images_service.api import router
 
 READS = ("GET", "HEAD")
-# Characters of a line that are read at once; no server takes such a request.
+# Characters of a line to read at once; no server accepts so long a request.
 _PART = 1 << 16
 _TARGET = r'((?:https?://[^/" ]+)?/'
 # "GET /path HTTP/1.1" in the logs of nginx, Apache, HAProxy, gunicorn and this
@@ -26,7 +26,7 @@ _UWSGI = re.compile(rf"\] ([A-Z]+) {_TARGET}\S*) => generated ")
 _PLAIN = re.compile(rf"(?:([A-Z]+) )?{_TARGET}\S*)(?: HTTP/[0-9.]+)?\s*")
 # How nginx and Apache, or HAProxy, write a byte that is no printable ASCII.
 _ESCAPED = re.compile(r"(?:\\x|#)([0-9A-Fa-f]{2})")
-# What a URL holds as it is, beside letters and digits.
+# Characters that a URL holds unencoded, beside letters and digits.
 _RESERVED = ":/?[]@!$&'()*+,;="
 # What is before and after the id of a project.
 _PROJECT = re.compile(
@@ -77,7 +77,7 @@ class Reads:
     """The reads for images of an access log.
 
     :param prefix: of Nova's paths, which is taken off.
-    :param project: id that takes the place of each other one, None for none.
+    :param project: the id that replaces the one of each path, None to keep it.
     :param microversion: of requests whose lines name none.
     :ivar times: how often each of them is there.
     :ivar writes: how many requests for images are no reads.

@@ -205,7 +205,7 @@ def _folder(prefix: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _demo(options: argparse.Namespace) -> Iterator[str]:
-    """Point the options at a demonstration, and clear it away at the end.
+    """Point the options at a demonstration, and remove it at the end.
 
     It provides what to print when the demonstration can be used.
     """

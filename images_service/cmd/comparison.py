@@ -12,7 +12,7 @@ from typing import Any
 from typing import NamedTuple
 from urllib import parse
 
-# Clients decide by these.
+# The headers on which clients depend.
 _HEADERS = (
     *("Content-Type", "Vary", "Retry-After"),
     *("OpenStack-API-Version", "X-OpenStack-Nova-API-Version"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demonstration's page: who sees and may do what by policy.json.
+"""The demonstration's page: who sees what, and may do what by policy.json.
 
 Only the demonstration's pipeline has it, and only this machine can read it.
 """
@@ -214,8 +214,8 @@ class Page:
 def _is_local(request: webob.Request) -> bool:
     """Tell whether this machine asks, by its own name.
 
-    The name of another site may lead here, so that a page of that site can
-    read the answer.
+    The name of another site may resolve to this machine; then pages of that
+    site could read the answer.
     """
     try:
         name = parse.urlsplit(f"//{request.host}").hostname

@@ -24,7 +24,7 @@ class Stopped(Exception):
 
 
 class Endpoint:
-    """A compute endpoint, of which only reads are asked.
+    """A compute endpoint, to which only reads are sent.
 
     :param name: for messages.
     :param url: without a version.
@@ -96,8 +96,8 @@ class Endpoint:
             headers=headers,
             allow_redirects=False,
             stream=True,
-            # It ends the thread for which the guard has ceased to wait; a
-            # second more, since the guard's message is the better one.
+            # It ends a thread for which the guard waits no more, a second
+            # later, since the guard's message is the clearer one.
             timeout=self._seconds + 1,
         ) as response:
             for part in response.iter_content(_PART):

@@ -30,7 +30,7 @@ _WORKERS = 8
 def _glance(conf: cfg.ConfigOpts) -> "Glance":
     """Return the cloud's Glance.
 
-    :raises startup.NotReady: the service is none of a mirror's.
+    :raises startup.NotReady: the service does not mirror Glance.
     """
     from images_service.glance import client
 
@@ -97,7 +97,7 @@ class Sync(DatabaseCommand):
 
 
 class Status(DatabaseCommand, lister.Lister):
-    """Show when the mirror has done what, and what it says of it.
+    """Show what the mirror has done last, when, and with which result.
 
     "poll" finds changed images, "sweep" and "members" compare all of them,
     "hint" is the last notification. A failure is older than the success that

@@ -68,9 +68,9 @@ class Check(Command):
     """Check a policy file as a service does that starts.
 
     Without FILE, the configured files are checked. FILE may be a folder, with
-    policy.json or policy.yaml and policy.d. What has no effect is told, such
-    as a rule that a later file replaces. A condition that can never
-    pass is an error here; a service accepts it with a warning.
+    policy.json or policy.yaml and policy.d. The command prints what has no
+    effect, such as a rule that a later file replaces. A condition that can
+    never pass is an error here; a service accepts it with a warning.
     """
 
     examples = ("policy check", "policy check /etc/images_service/policy.json")
@@ -188,7 +188,7 @@ class Explain(DatabaseCommand):
         print(f"{found.action} was refused: {found.why}")
         print(f"  caller: {_listed(found.caller)}")
         if found.target is None:
-            # Protection and quotas are no matter of rules.
+            # No rule decides about protection and quotas.
             return 1
         print(f"  target: {_listed(found.target)}\n\nThe present rules:\n")
         snapshot = enforcer.Policy(self.app.conf, routes.list_rules()).value

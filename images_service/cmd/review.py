@@ -41,7 +41,7 @@ class _List(list[str]):
 
 
 class _Names(columns.FormattableColumn[_List]):
-    """Names: a list in JSON; in a table one text for each first word."""
+    """Names: a list in JSON; a table joins those with the same first words."""
 
     def human_readable(self) -> str:
         lines = []

@@ -33,8 +33,8 @@ HEAD_SECONDS = 75
 ANSWER_SECONDS = 60
 # Seconds between two looks at the deadlines of a connection.
 _INTERVAL = 1
-# Seconds for other workers to take a connection. The system makes 50
-# microseconds of it, the shortest time for which a process sleeps.
+# Seconds for other workers to take a connection. A process sleeps for 50
+# microseconds at least.
 _TURN = 1e-6
 
 
@@ -87,8 +87,8 @@ class Connection(protocol.ASGIProtocol):  # type: ignore[misc]
         self._arm_keepalive_timer()
         self._look()
         if self.worker.nr_conns > 1 and self.cfg.workers > 1:
-            # Of connections that come at once the first worker to wake would
-            # take all, and keep them.
+            # The first worker to wake would take all connections that come
+            # at once, and keep them.
             time.sleep(_TURN)
 
     def connection_lost(self, exc: Exception | None) -> None:

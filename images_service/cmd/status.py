@@ -108,7 +108,7 @@ def _glance(conf: cfg.ConfigOpts) -> str | None:
     try:
         runs = mirror_runs.load(engine.Database(conf))
     except exception.StoreUnavailable:
-        # Another check's.
+        # The check of the database reports it.
         return None
     if conf.mirror.transport_url and "hint" not in runs:
         return (
