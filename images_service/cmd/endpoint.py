@@ -44,8 +44,8 @@ class Endpoint:
         # Neither proxies of the environment nor passwords of .netrc.
         self._session.trust_env = False
         self._session.verify = ca or True
-        self._has_answered = False
-        self._failures = 0
+        # Until there is an answer, one failure is enough.
+        self._failures = _PATIENCE - 1
 
     def ask(self, request: Request) -> comparison.Answer | None:
         """Return the answer, None where there is no usable one.
@@ -60,13 +60,12 @@ class Endpoint:
             answer = self._guard.call(lambda: self._send(request), deadline)
         except OSError as error:
             self._failures += 1
-            if self._failures >= _PATIENCE or not self._has_answered:
+            if self._failures >= _PATIENCE:
                 raise Stopped(
                     f"{self._name} does not answer {request}: {error}"
                 ) from error
             return None
         self._failures = 0
-        self._has_answered = True
         if answer.status == 401:
             raise Stopped(
                 f"{self._name} answers 401: the token is invalid there, or "
