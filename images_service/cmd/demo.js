@@ -28,10 +28,10 @@ function row(...cells) {
   return made;
 }
 
-function head(first, callers) {
+function head(callers) {
   const made = element("thead");
   const names = callers.map((each) => heading(each.name, each.note, "col"));
-  made.append(row(element("th", first), ...names));
+  made.append(row(element("th"), ...names));
   return made;
 }
 
@@ -50,7 +50,7 @@ function showImages(state) {
     const name = heading(image.name, image.note, "row");
     body.append(row(name, ...image.seen.map(size)));
   }
-  place("images").replaceChildren(head("", state.callers), body);
+  place("images").replaceChildren(head(state.callers), body);
 }
 
 // What names a cell in all states.
@@ -99,7 +99,7 @@ function showActions(state, before) {
     const rule = action.rule.replace("os_compute_api:", "");
     body.append(row(heading(action.does, rule, "row"), ...cells));
   }
-  place("actions").replaceChildren(head("", state.callers), body);
+  place("actions").replaceChildren(head(state.callers), body);
   return lines;
 }
 
