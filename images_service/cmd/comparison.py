@@ -205,10 +205,9 @@ def _mappings(
     The keys are what links are, ids, or else indexes.
     """
     for name, is_ordered in (("rel", False), ("id", True)):
-        found = [_by_key(one, name) for one in (nova, images)]
-        both = [one for one in found if one is not None]
-        if len(both) == 2:
-            return both, is_ordered
+        left, right = _by_key(nova, name), _by_key(images, name)
+        if left is not None and right is not None:
+            return [left, right], is_ordered
     return [
         {str(number): item for number, item in enumerate(one)}
         for one in (nova, images)
