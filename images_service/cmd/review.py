@@ -111,9 +111,9 @@ class Matrix(Command, lister.Lister):
             (
                 action,
                 _Names(images),
-                # Those whose answer it is.
+                # The personas that get this answer.
                 _Names(
-                    _List(itertools.compress(names, map(each.__eq__, row)))
+                    _List(itertools.compress(names, [x == each for x in row]))
                 ),
                 each.answer,
                 _reason(action, each),
