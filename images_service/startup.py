@@ -22,6 +22,7 @@ from images_service import exception
 # so that a command that needs none of them starts fast.
 if TYPE_CHECKING:
     from images_service.store.sql.engine import Database
+    from images_service.store.sql.engine import Timeouts
 
 LOG = log.getLogger(__name__)
 
@@ -215,22 +216,35 @@ def check_schema(database: "Database") -> None:
     raise WrongSchema(f"{problem} Run images-service-manage db sync.")
 
 
-def open_database(conf: cfg.ConfigOpts) -> "Database":
+def accept_schema(database: "Database") -> None:
+    """Check the tables as ``check_schema`` does, but accept newer ones.
+
+    Services are upgraded one after the other, and the tables come first.
+    """
+    try:
+        check_schema(database)
+    except NewerSchema as error:
+        LOG.warning("%s", error)
+
+
+def open_database(
+    conf: cfg.ConfigOpts, timeouts: "Timeouts | None" = None
+) -> "Database":
     """Return the database of a service that starts.
 
-    A database that is down may come back.  Tables of a newer release are
-    accepted, since services are upgraded one after the other.
+    A database that is down may come back.
 
+    :param timeouts: those of requests by default.
     :raises NotReady: its URL is wrong, its driver is missing, or it lacks
         tables of this release.
     """
     from images_service.store.sql import engine
 
     check_connections(conf)
-    database = engine.Database(conf)
+    database = engine.Database(conf, timeouts or engine.REQUESTS)
     try:
-        check_schema(database)
-    except (DatabaseDown, NewerSchema) as error:
+        accept_schema(database)
+    except DatabaseDown as error:
         LOG.warning("%s The service starts all the same.", error)
     finally:
         # Workers are forked later, and must not share a connection.

@@ -66,7 +66,7 @@ class Sync(DatabaseCommand):
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         from images_service.glance import sync
 
-        startup.check_schema(self.database)
+        startup.accept_schema(self.database)
         conf = self.app.conf
         percent = 100
         if not parsed_args.allow_deletes:
@@ -145,9 +145,7 @@ def _run(args: Sequence[str], metrics_port: int | None) -> None:
     conf = config.load(args, prog=PROGRAM)
     log.setup(conf, config.PROJECT)
     glance = _glance(conf)
-    startup.check_connections(conf)
-    database = engine.Database(conf, engine.MIRROR)
-    startup.check_schema(database)
+    database = startup.open_database(conf, engine.MIRROR)
     counts = metrics.Metrics()
     if metrics_port:
         counts.serve(metrics_port, conf.metrics.host)

@@ -21,6 +21,7 @@ from images_service import app
 from images_service import exception
 from images_service import guard
 from images_service import model
+from images_service.cmd import mirror as mirror_command
 from images_service.cmd import status as status_command
 from images_service.glance import client
 from images_service.glance import metrics
@@ -217,6 +218,32 @@ class TestSweep(MirrorTestCase):
         self.assertEqual(
             (0, "0 created, 0 changed, 0 same, 20 deleted\n"), (status, out)
         )
+
+    def test_tables_of_a_newer_release_are_accepted(self):
+        """A cloud that went back to an older release had no mirror."""
+        with self.database.writer.begin() as db:
+            version = db.exec_driver_sql("SELECT * FROM alembic_version")
+            known = version.scalar_one()
+        self.addCleanup(self.set_version, known)
+        self.set_version("9")
+        self.glance.add(made(1))
+        status, _, err = self.manage("mirror", "sync")
+        self.assertEqual(0, status, err)
+        self.assertEqual({made(1)["id"]}, self.stored().keys())
+        with (
+            mock.patch.object(mirror.Mirror, "run", autospec=True) as run,
+            self.assertLogs("images_service.startup", "WARNING") as logs,
+        ):
+            path = f"{self.folder}/images_service.conf"
+            self.assertEqual(0, mirror_command.main(["--config-file", path]))
+        run.assert_called_once()
+        self.assertIn("which this release does not know", logs.output[0])
+
+    def set_version(self, version):
+        with self.database.writer.begin() as db:
+            db.exec_driver_sql(
+                f"UPDATE alembic_version SET version_num = '{version}'"
+            )
 
     def test_a_user_without_the_role_deletes_nothing(self):
         self.glance.add(made(1))
