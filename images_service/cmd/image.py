@@ -29,6 +29,11 @@ _ID = "0f1c9a52-6a3c-4d8e-9b7e-2d1a4c6e8f00"
 _PROJECT = "8a4ce6f2c1d34b4f8d59e9a4b5d0c7e1"
 
 
+def _shown(value: object) -> object:
+    """Return a value of an image as cliff can write it."""
+    return value if value is None or isinstance(value, int) else str(value)
+
+
 class List(DatabaseCommand, lister.Lister):
     """List all images that are not deleted, newest first."""
 
@@ -45,7 +50,7 @@ class List(DatabaseCommand, lister.Lister):
         )
         images = itertools.islice(self.store.iterate(query, _OPERATOR), limit)
         return _COLUMNS, (
-            tuple(str(getattr(image, column)) for column in _COLUMNS)
+            tuple(_shown(getattr(image, column)) for column in _COLUMNS)
             for image in images
         )
 
@@ -58,10 +63,7 @@ class Show(DatabaseCommand, show.ShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         image = self.store.get(parsed_args.id, _OPERATOR)
-        return image._fields, tuple(
-            value if value is None or isinstance(value, int) else str(value)
-            for value in image
-        )
+        return image._fields, tuple(map(_shown, image))
 
 
 class Delete(DatabaseCommand):

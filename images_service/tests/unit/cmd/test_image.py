@@ -60,6 +60,13 @@ class TestEdits(base.ManageTestCase):
         self.assertEqual([], self.found_by(base.OWNER, name="own"))
         self.assertEqual(0, self.manage("db", "check")[0])
 
+    def test_an_image_without_a_name(self):
+        """Its name was the text None in lists."""
+        image = {"id": base.UNKNOWN, "owner": base.OWNER}
+        self.make_store(self.conf, [image])
+        _, out, _ = self.manage("image", "list", "-f", "json")
+        self.assertIn(None, [image["name"] for image in json.loads(out)])
+
     def test_hidden_and_back(self):
         self.assertDone("set", "--hidden", base.IDS["public"])
         self.assertNotIn("public", self.found_by())
