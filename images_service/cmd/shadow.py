@@ -52,6 +52,7 @@ class Comparison:
         self._nova = nova
         self._images = images
         self._pause = 1 / rate
+        self._due = time.monotonic()
         self._ignored = ignored
         self.found: dict[Request, list[Difference]] = {}
         self.statuses: dict[Request, int] = {}
@@ -81,10 +82,8 @@ class Comparison:
         return 0, "nothing differs but what is documented"
 
     def _compare(self, wanted: Iterable[Request]) -> None:
-        due = time.monotonic()
         for request in wanted:
-            time.sleep(max(0.0, due - time.monotonic()))
-            due = time.monotonic() + self._pause
+            self._wait()
             self.found[request] = [
                 one
                 for one in self._differences(request)
@@ -93,6 +92,11 @@ class Comparison:
                     for pattern in self._ignored
                 )
             ]
+
+    def _wait(self) -> None:
+        """Wait until the next request may be sent."""
+        time.sleep(max(0.0, self._due - time.monotonic()))
+        self._due = time.monotonic() + self._pause
 
     def _differences(self, request: Request) -> list[Difference]:
         self.statuses.pop(request, None)
@@ -110,6 +114,7 @@ class Comparison:
         if nova.next_query is None or images.next_query is not None:
             return found
         path = request.target.partition("?")[0]
+        self._wait()
         page = self._nova.ask(
             request._replace(target=f"{path}?{nova.next_query}")
         )

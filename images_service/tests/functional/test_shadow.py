@@ -251,6 +251,24 @@ class TestServers(ShadowTestCase):
         self.shadow(nova, nova, "--rate", "10", log=log)
         self.assertGreater(time.monotonic() - start, 0.4)
 
+    def test_next_pages_have_the_same_rate(self):
+        """They were asked for at once, and Nova got twice as many."""
+
+        def document(environ):
+            if "marker" in environ["QUERY_STRING"]:
+                return {"images": []}
+            link = {"rel": "next", "href": "/x?limit=1&marker=1"}
+            return {"images": [{"id": "1"}], "images_links": [link]}
+
+        nova, _ = self.stub(document)
+        images, _ = self.stub({"images": [{"id": "1"}]})
+        log = "\n".join(f"{PATH}?limit={number}" for number in range(1, 4))
+        start = time.monotonic()
+        with mock.patch.object(shadow, "_PAUSE", 0):
+            self.shadow(nova, images, "--rate", "5", log=log)
+        # Three lists, three next pages, and both again.
+        self.assertGreater(time.monotonic() - start, 11 * 0.2)
+
     def test_a_last_page(self):
         """Nova's next link leads to nothing, or to images that lack here."""
         for rest, reason in (([], "only if more images"), ([{"id": "2"}], "")):
