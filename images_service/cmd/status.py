@@ -78,7 +78,8 @@ def _paths(conf: cfg.ConfigOpts) -> None:
         written += [("[database] connection", each) for each in (path, folder)]
     for option, path in written:
         existing = path if os.path.exists(path) else os.path.dirname(path)
-        if path and not os.access(existing or ".", os.W_OK):
+        existing = existing or "."
+        if path and not os.access(existing, os.W_OK):
             raise startup.NotReady(
                 f"{existing} of {option} does not exist, or this user can't "
                 "write it. Create it, or run this check as the service's user."

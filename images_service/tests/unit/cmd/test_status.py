@@ -150,6 +150,9 @@ class TestUpgradeCheck(base.TestCase):
             self.assertIn(missing, details)
         code, _ = self.check(DEFAULT={"log_file": f"{self.folder}/x.log"})
         self.assertEqual(0, code)
+        with mock.patch("os.access", lambda path, _mode: path != "."):
+            _, checks = self.check(DEFAULT={"log_file": "x.log"})
+        self.assertRegex(checks["Writable paths"][1], "^[.] of log_file")
 
     def test_no_configuration(self):
         err = io.StringIO()
