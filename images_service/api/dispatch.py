@@ -311,6 +311,7 @@ def _image_endpoint(conf: cfg.ConfigOpts, catalog: str) -> str | None:
             if service["type"] == "image"
             for endpoint in service["endpoints"]
             if endpoint.get("publicURL")
+            and isinstance(endpoint["publicURL"], str)
         ]
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

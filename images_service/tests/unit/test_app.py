@@ -199,6 +199,8 @@ class TestCatalog(base.TestCase):
     def test_an_endpoint_without_a_public_url_is_skipped(self):
         endpoints = [
             {"region": "a", "internalURL": "http://internal"},
+            # It was a TypeError, and the answer 500.
+            {"region": "a", "publicURL": 5},
             {"region": "b", "publicURL": "http://b"},
         ]
         for region in (None, "a", "b"):
