@@ -68,7 +68,7 @@ class Guard:
                 raise Refused("too many requests wait for it")
             self._free_threads -= 1
             self._waiting += 1
-        seconds = min(self._timeout, deadline - started)
+        seconds = max(0.0, min(self._timeout, deadline - started))
         if must_hurry:
             seconds = min(seconds, _MOMENT)
         answer: futures.Future[T] = futures.Future()
