@@ -116,31 +116,16 @@ def _identify(
     return True
 
 
-# All headers that auth_token sets, as its documentation lists them, by their
-# names in a WSGI environment.
-HEADERS = tuple(
-    f"HTTP_{name}"
-    for name in (
-        *("X_IDENTITY_STATUS", "X_SERVICE_IDENTITY_STATUS"),
-        *("X_ROLES", "X_SERVICE_ROLES", "X_SERVICE_CATALOG"),
-        *("X_IS_ADMIN_PROJECT", "OPENSTACK_SYSTEM_SCOPE"),
-        *(
-            f"X_{service}{what}"
-            for service in ("", "SERVICE_")
-            for what in (
-                *("DOMAIN_ID", "DOMAIN_NAME"),
-                *(
-                    f"{who}_{attribute}"
-                    for who in ("PROJECT", "USER")
-                    for attribute in (
-                        *("ID", "NAME", "DOMAIN_ID", "DOMAIN_NAME"),
-                    )
-                ),
-            )
-        ),
-        # Older names of some.
-        *("X_ROLE", "X_USER", "X_TENANT", "X_TENANT_ID", "X_TENANT_NAME"),
-    )
+# All headers that auth_token sets, by their names in a WSGI environment.
+HEADERS = (
+    *(header for _, header in _IDENTITY),
+    *("HTTP_X_SERVICE_DOMAIN_ID", "HTTP_X_SERVICE_DOMAIN_NAME"),
+    *("HTTP_X_IDENTITY_STATUS", "HTTP_X_SERVICE_IDENTITY_STATUS"),
+    *("HTTP_X_ROLES", "HTTP_X_SERVICE_ROLES", "HTTP_X_SERVICE_CATALOG"),
+    *("HTTP_X_IS_ADMIN_PROJECT", "HTTP_OPENSTACK_SYSTEM_SCOPE"),
+    # Older names of some.
+    *("HTTP_X_ROLE", "HTTP_X_USER", "HTTP_X_TENANT"),
+    *("HTTP_X_TENANT_ID", "HTTP_X_TENANT_NAME"),
 )
 
 
@@ -247,10 +232,7 @@ class _AuthToken(auth_token.AuthProtocol):  # type: ignore[misc]
         now = datetime.datetime.now(datetime.UTC)
         expires = [
             token.expires
-            for token in (
-                tokens.user if tokens.has_user_token else None,
-                tokens.service if tokens.has_service_token else None,
-            )
+            for token in (tokens.user, tokens.service)
             if token is not None
         ]
         left = (min(expires) - now).total_seconds()
