@@ -57,12 +57,11 @@ class Forbidden(Error):
     def __init__(
         self,
         message: str | None = None,
-        headers: Sequence[tuple[str, str]] = (),
         *,
         why: str | None = None,
         target: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(message, headers)
+        super().__init__(message)
         self.why = str(self) if why is None else why
         self.target = target
 
