@@ -36,6 +36,7 @@ class Snapshot:
     No decision mixes rules from before and after an edit.
 
     :param contents: of the policy files by path; later files win.
+    :ivar checks: the rules by name, as oslo.policy has parsed them.
     :raises FileError: a file cannot be used.
     """
 
@@ -60,11 +61,11 @@ class Snapshot:
             checks, self._enforcer
         )
         self.warnings = [EVERYONE] * self.holds_for_everyone + self.mistakes
-        guarded = {
+        self.checks = {
             name: remote.guarded(check, guard)
             for name, check in checks.items()
         }
-        self._enforcer.set_rules(policy.Rules(guarded), use_conf=False)
+        self._enforcer.set_rules(self.checks)
         self._attributes = {
             name: expressions.attributes(checks, reached)
             for name, reached in expressions.reach(checks).items()
@@ -130,12 +131,6 @@ class Snapshot:
                 rule, dict(target), remote.Credentials(caller)
             )
         )
-
-    @property
-    def checks(self) -> expressions.Checks:
-        """The rules, as oslo.policy has parsed them."""
-        checks: expressions.Checks = self._enforcer.rules
-        return checks
 
     def asks_remote(self, rule: str) -> bool:
         """Tell whether a remote service or a plug-in may decide a rule."""
