@@ -8,9 +8,9 @@ caller's project, and ``other public status:queued`` one of another project.
 
 import ast
 from collections.abc import Iterable
-from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
+import contextlib
 from typing import Any
 from typing import NamedTuple
 
@@ -180,41 +180,32 @@ def named(snapshots: Iterable[enforcer.Snapshot]) -> Named:
     """Return what rules compare callers and images with."""
     callers: dict[str, None] = {}
     images: dict[str, None] = {}
-    for snapshot in snapshots:
-        for condition in _conditions(snapshot):
-            kind, _, match = str(condition).partition(":")
-            attribute = expressions.compares_with(condition)
-            if attribute in _SPECIAL:
-                images.update(_literal(attribute, kind))
-            elif "%" in match:
-                continue
-            elif kind in ("role", "roles"):
-                if match.lower() not in STANDARD:
-                    word = f"role:{match}" if ":" in match else match
-                    callers[word] = None
-            elif kind == "is_admin_project":
-                # Without it, personas are of the administrators' project.
-                callers["is_admin_project:False"] = None
-            elif kind in _caller_attributes():
-                callers[f"{kind}:{match}"] = None
+    conditions = (
+        condition
+        for snapshot in snapshots
+        for check in snapshot.checks.values()
+        for condition in expressions.conditions(check)
+        if expressions.is_own(condition)
+    )
+    for condition in conditions:
+        kind, _, match = str(condition).partition(":")
+        attribute = expressions.compares_with(condition)
+        if attribute in _SPECIAL:
+            # Others name a caller's attribute: project_id:%(project_id)s.
+            with contextlib.suppress(ValueError):
+                images[f"{attribute}:{ast.literal_eval(kind)}"] = None
+        elif "%" in match:
+            continue
+        elif kind in ("role", "roles"):
+            if match.lower() not in STANDARD:
+                word = f"role:{match}" if ":" in match else match
+                callers[word] = None
+        elif kind == "is_admin_project":
+            # Without it, personas are of the administrators' project.
+            callers["is_admin_project:False"] = None
+        elif kind in _caller_attributes():
+            callers[f"{kind}:{match}"] = None
     return Named(tuple(callers), tuple(images))
-
-
-def _conditions(
-    snapshot: enforcer.Snapshot,
-) -> Iterator[expressions.AnyCheck]:
-    for check in snapshot.checks.values():
-        for condition in expressions.conditions(check):
-            if expressions.is_own(condition):
-                yield condition
-
-
-def _literal(attribute: str, kind: str) -> dict[str, None]:
-    try:
-        return {f"{attribute}:{ast.literal_eval(kind)}": None}
-    except ValueError:
-        # The caller's, such as project_id:%(project_id)s.
-        return {}
 
 
 def _caller_attributes() -> list[str]:
