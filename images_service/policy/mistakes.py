@@ -189,10 +189,9 @@ def without_effect(check: expressions.AnyCheck) -> list[str]:
 
     def matters(place: int, result: dict[str, bool]) -> bool:
         values = [result[name] for name in found]
+        before = _passes(check, iter(values))
         values[place] = not values[place]
-        changed = _passes(check, iter(values))
-        values[place] = not values[place]
-        return changed != _passes(check, iter(values))
+        return before != _passes(check, iter(values))
 
     return [
         name

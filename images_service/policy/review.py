@@ -260,7 +260,10 @@ def _change(flip: Flip) -> _Change:
 
 def _images(images: Sequence[Image]) -> str:
     """Return the words for several kinds of images of one owner."""
-    plain = [each.words for each in images if each.words.endswith(" images")]
-    words = ", ".join(text.removesuffix(" images") for text in plain)
-    special = [each.words for each in images if each.words not in plain]
-    return " and ".join([*[f"{words} images"][: len(plain)], *special])
+    words = [each.words for each in images]
+    plain = [text for text in words if text.endswith(" images")]
+    found = [text for text in words if text not in plain]
+    if plain:
+        kinds = ", ".join(text.removesuffix(" images") for text in plain)
+        found.insert(0, f"{kinds} images")
+    return " and ".join(found)
