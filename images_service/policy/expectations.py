@@ -25,10 +25,9 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class Expectation(NamedTuple):
-    """The answer that is expected to a question, and its place in the file."""
+    """The answer that is expected to a question, and its name in the file."""
 
     name: str
-    line: int
     question: review.Question
     allowed: bool
 
@@ -57,7 +56,7 @@ def load(
             question, allowed = _parsed(value, actions)
         except ValueError as error:
             raise FileError(path, line, f"{name}: {error}") from None
-        found.append(Expectation(name, line, question, allowed))
+        found.append(Expectation(name, question, allowed))
     return found
 
 
