@@ -14,7 +14,7 @@ from http import HTTPStatus
 import json
 import re
 from typing import Any
-from typing import TYPE_CHECKING
+from wsgiref import types as wsgi
 
 from oslo_config import cfg
 import webob
@@ -32,10 +32,6 @@ from images_service.api import views
 from images_service.policy import enforcer
 from images_service.policy import refusals
 from images_service.store import base
-
-if TYPE_CHECKING:
-    from wsgiref.types import StartResponse
-    from wsgiref.types import WSGIEnvironment
 
 Response = tuple[int, exception.Headers, bytes]
 
@@ -147,7 +143,7 @@ class Application:
         self._query = functools.lru_cache(_QUERIES)(_query)
 
     def __call__(
-        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+        self, environ: wsgi.WSGIEnvironment, start_response: wsgi.StartResponse
     ) -> Iterable[bytes]:
         """Answer a request."""
         method = environ["REQUEST_METHOD"]
@@ -185,7 +181,7 @@ class Application:
 
     def _answer(
         self,
-        environ: "WSGIEnvironment",
+        environ: wsgi.WSGIEnvironment,
         match: router.Match,
         route: routes.Route | None,
         minor: int,

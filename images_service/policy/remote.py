@@ -3,7 +3,6 @@
 
 import math
 from typing import Any
-from typing import TYPE_CHECKING
 import urllib.parse
 
 from oslo_log import log
@@ -13,9 +12,6 @@ from images_service import context
 from images_service import exception
 from images_service import guard
 from images_service.policy import expressions
-
-if TYPE_CHECKING:
-    from oslo_policy._checks import BaseCheck
 
 LOG = log.getLogger(__name__)
 
@@ -37,7 +33,9 @@ class Credentials(dict[str, Any]):
 class RemoteCheck(policy.Check):
     """A condition that a remote service or a plug-in decides, guarded."""
 
-    def __init__(self, check: "BaseCheck", service: guard.Guard) -> None:
+    def __init__(
+        self, check: expressions.AnyCheck, service: guard.Guard
+    ) -> None:
         kind, _, match = str(check).partition(":")
         super().__init__(kind, match)
         # oslo.policy's AndCheck knows which arguments a plug-in's check takes.
@@ -77,7 +75,9 @@ class RemoteCheck(policy.Check):
         return f"{self.kind}://{host}" if host else self.kind
 
 
-def guarded(check: "BaseCheck", service: guard.Guard) -> "BaseCheck":
+def guarded(
+    check: expressions.AnyCheck, service: guard.Guard
+) -> expressions.AnyCheck:
     """Return a check whose remote conditions ask through a guard.
 
     Conditions that oslo.policy decides itself stay as they are.
