@@ -143,13 +143,13 @@ class Healthcheck(oslo_middleware.Healthcheck):
         policy: enforcer.Policy,
         store: base.ImageStore,
     ) -> None:
+        backends = [*conf.healthcheck.backends]
         if conf.healthcheck.disable_by_file_path:
             # Without a path its check logs a warning for every request.
-            backends = [*conf.healthcheck.backends, "disable_by_file"]
-            conf.set_default("backends", backends, "healthcheck")
+            backends.append("disable_by_file")
         if conf.glance.mode == "mirror":
-            backends = [*conf.healthcheck.backends, "images_service_mirror"]
-            conf.set_default("backends", backends, "healthcheck")
+            backends.append("images_service_mirror")
+        conf.set_default("backends", backends, "healthcheck")
         super().__init__(_refuse, conf)
         # The checks use this dictionary.
         self.conf.update({pipeline.POLICY: policy, pipeline.STORE: store})
