@@ -6,16 +6,15 @@ from typing import Any
 
 from oslo_context import context
 
-# Where the identity filters leave the context in the WSGI environment, and
-# dispatch finds it.
+# Keys of the WSGI environment. The context of an identified caller:
 ENVIRON_KEY = "images_service.context"
-# Where it is before the caller is known.
+# The context before the caller is known.
 _REQUEST_KEY = "images_service.request"
-# Set there by dispatch: the answer is its own, which no filter rewrites.
+# Whether the answer is one that no filter rewrites.
 ANSWERED = "images_service.answered"
-# Set there by dispatch: the action of ROUTES that is asked for.
+# The action of ROUTES, set by dispatch.
 ACTION = "images_service.action"
-# Set there by dispatch: the image that the path names.
+# The id of the image that the path names, set by dispatch.
 IMAGE_ID = "images_service.image_id"
 
 

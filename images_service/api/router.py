@@ -51,7 +51,7 @@ class Router:
     """
 
     def __init__(self, project: str = "[^/]+") -> None:
-        # Filters ask for the path that the API is then asked for.
+        # Clients ask for few paths again and again, such as those of lists.
         self._found = functools.lru_cache(_PATHS)(self._find)
         self._mapper = mapper.Mapper()
         self._mapper.minimization = False

@@ -41,8 +41,7 @@ _MOST = 1000
 _AT_END = 2.0
 # How often a message is sent again.
 _RETRIES = 2
-# As keystonemiddleware's filter has it, so that what reads its events reads
-# these.
+# Those of keystonemiddleware's filter, so that the same consumers get these.
 _EVENT_TYPE = "audit.http.response"
 _TOPIC = "notifications"
 _CADF = "http://schemas.dmtf.org/cloud/audit/1.0/event"
@@ -230,7 +229,7 @@ def _event(environ: wsgi.WSGIEnvironment, status: str) -> Event:
             "typeURI": "service/compute/images",
             "id": image_id or _UNKNOWN,
         },
-        # CADF's way to say that the target tells this itself.
+        # In CADF this means: the target itself reports the event.
         "observer": {"id": "target"},
         # Quoted again, as in the log.
         "requestPath": quote(environ.get("PATH_INFO", ""), encoding="latin-1"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every error leaves as a JSON fault, whoever raised it."""
+"""Turns all errors into faults in JSON."""
 
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -43,7 +43,7 @@ class Faults(pipeline.Middleware):
         environ: wsgi.WSGIEnvironment,
         start_response: wsgi.StartResponse,
     ) -> Iterable[bytes]:
-        """Pass the request on and see that its errors are faults."""
+        """Pass the request on, and turn its errors into faults."""
         request_id = environ.get("openstack.request_id", "-")
         unexpected = functools.partial(
             exception.Unexpected,

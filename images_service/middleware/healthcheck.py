@@ -32,8 +32,8 @@ _MIRROR_INTERVAL = 5.0
 class PolicyCheck(pluginbase.HealthcheckBaseExtension):
     """Checks that the policy files are in force as they are now.
 
-    An invalid file makes no node unhealthy: all of them go on with the last
-    good rules, and none would be left.
+    An invalid file does not make a node unhealthy, since a load balancer would
+    remove all nodes. They keep the last good rules.
     """
 
     def healthcheck(self, server_port: int) -> pluginbase.HealthcheckResult:
@@ -52,9 +52,9 @@ class PolicyCheck(pluginbase.HealthcheckBaseExtension):
 class StoreCheck(pluginbase.HealthcheckBaseExtension):
     """Checks that the database answers within half a second.
 
-    Only where ``[healthcheck] detailed`` is set: what is asked every second
-    must cost nothing, and a database that is away would take every node out
-    of a load balancer at once.
+    It does so only if ``[healthcheck] detailed`` is set: a check of every
+    second must cost nothing, and a load balancer would remove all nodes at
+    once while the database is down.
     """
 
     def __init__(self, *args: Any) -> None:
@@ -98,7 +98,8 @@ class StoreCheck(pluginbase.HealthcheckBaseExtension):
 class MirrorCheck(pluginbase.HealthcheckBaseExtension):
     """Checks, now and then, that the images are in step with Glance.
 
-    A mirror that is behind makes no node unhealthy: all are as far behind.
+    A mirror that is behind does not make a node unhealthy: all nodes are as
+    far behind.
     """
 
     def __init__(self, *args: Any) -> None:
@@ -118,7 +119,7 @@ class MirrorCheck(pluginbase.HealthcheckBaseExtension):
                     store.warning, now + _PATIENCE
                 )
             except (exception.StoreUnavailable, TimeoutError):
-                # A database that does not answer is another check's.
+                # StoreCheck reports a database that does not answer.
                 pass
             except Exception:
                 LOG.exception("The health check can't ask for the mirror")

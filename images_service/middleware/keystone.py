@@ -74,12 +74,12 @@ def authtoken(global_conf: Mapping[str, Any], **local: str) -> pipeline.Filter:
 
 @contextlib.contextmanager
 def _eventlet_hidden() -> Iterator[None]:
-    """Let nothing import eventlet, unless something has done so before.
+    """Prevent the import of eventlet, unless it is imported already.
 
-    oslo.cache does where oslo.messaging has brought it. A worker would keep
-    eight MB of it; and a thread that imports it keeps the process from ending,
-    since its copy of the module threading takes the lock for which others
-    wait until the thread has ended.
+    oslo.cache imports it if oslo.messaging has installed it. It would take
+    eight MB of a worker; and a thread that imports it keeps the process from
+    ending, since its copy of the module threading takes the lock for which
+    others wait until the thread has ended.
     """
     modules: dict[str, Any] = sys.modules
     hidden = "eventlet" not in modules
@@ -142,7 +142,7 @@ class Identities:
     def __init__(self, seconds: float, most: int = 256) -> None:
         self._seconds = seconds
         self._most = most
-        # Who reads the process's memory finds no tokens here.
+        # Key of the digests that stand for tokens in memory.
         self._secret = os.urandom(32)
         self._known: dict[bytes, tuple[float, dict[str, str]]] = {}
         self._lock = threading.Lock()
@@ -199,7 +199,7 @@ class _AuthToken(auth_token.AuthProtocol):  # type: ignore[misc]
             answer: Iterable[bytes] = super().__call__(environ, start_response)
             return answer
         for name in HEADERS:
-            # What the client says of itself.
+            # The client may have sent it.
             environ.pop(name, None)
         environ.update(known)
         return self._app(environ, start_response)  # type: ignore[no-any-return]

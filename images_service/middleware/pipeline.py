@@ -17,8 +17,8 @@ import oslo_middleware
 from oslo_middleware import request_id
 import webob
 
-# Under which global_conf of the pipeline holds the ConfigOpts, and what else
-# the filters and the application are made of.
+# Keys of the pipeline's global_conf: what the filters and the application
+# need.
 CONF = "conf"
 STORE = "store"
 POLICY = "policy"
@@ -80,7 +80,7 @@ class RequestId(oslo_middleware.RequestId):
 
 
 class ProxyHeaders(oslo_middleware.HTTPProxyToWSGI):
-    """Makes links and logs show what a proxy says of the client.
+    """Applies what a proxy says of the client, for links and logs.
 
     The library's own call makes WebOb's response, and inspects a method, for
     each request.
@@ -100,7 +100,7 @@ class ProxyHeaders(oslo_middleware.HTTPProxyToWSGI):
 def http_proxy_to_wsgi(
     global_conf: Mapping[str, Any], **_local: str
 ) -> Filter:
-    """Take over a proxy's headers, where the configuration says so."""
+    """Apply a proxy's headers, if the configuration says so."""
     conf = global_conf[CONF]
     if not conf.oslo_middleware.enable_proxy_headers_parsing:
         return lambda app: app
@@ -108,7 +108,7 @@ def http_proxy_to_wsgi(
 
 
 def cors(global_conf: Mapping[str, Any], **_local: str) -> Filter:
-    """Let scripts from other origins in, as ``[cors]`` says."""
+    """Allow scripts from other origins, as ``[cors]`` says."""
     conf = global_conf[CONF]
     if not conf.cors.allowed_origin:
         return lambda app: app

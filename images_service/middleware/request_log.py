@@ -101,7 +101,7 @@ class RequestLog(pipeline.Middleware):
             return self._application(environ, start_response)
         start = time.perf_counter()
         status, headers, body = pipeline.answer_of(self._application, environ)
-        # As Nova's server writes it, so that what reads its log reads this.
+        # The format of Nova's server, so that the same tools can read it.
         LOG.info(
             '%s "%s %s %s" status: %s len: %s time: %.6f',
             environ.get("REMOTE_ADDR", "-"),

@@ -20,7 +20,7 @@ from images_service.policy import personas
 from images_service.policy import review
 
 _KEYS = ("persona", "action", "image", "allowed")
-# What XML 1.0 has no characters for.
+# Characters that XML 1.0 cannot contain.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loads rules from policy files; errors name the file, the line and the rule.
 
-oslo.policy takes a broken file for an empty one, a mistyped name for a rule of
-its own, and null for a rule that allows everyone.
+oslo.policy treats a broken file as an empty one, a mistyped name as another
+rule, and null as a rule that allows everyone.
 """
 
 from collections.abc import Callable

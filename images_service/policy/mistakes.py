@@ -29,13 +29,13 @@ _DEEPEST = 50
 _WORD = re.compile(r"[()]|[^\s()]\S*?(?=\)*(?:\s|$))")
 _OPERATORS = ("and", "or", "not")
 _START, _END = "the start", "the end"
-# The values of attributes that have few.
+# The values of attributes that have only a few.
 _VALUES = {
     "visibility": model.VISIBILITIES,
     "status": tuple(model.STATUSES),
     "protected": ("True", "False"),
 }
-# Conditions of a rule above which all their results are too many.
+# A rule with more conditions has too many combinations of their results.
 _MOST = 8
 # What other services and older releases call an attribute.
 _SYNONYMS = {

@@ -37,7 +37,7 @@ _CALLER = {
 }
 _OTHER = "other-project"
 _IMAGE_ID = "00000000-0000-4000-8000-000000000000"
-# What images have in common with few others.
+# Attributes that the name of a kind gives as KEY:VALUE.
 _PROJECT = "project_id"
 _SPECIAL = ("status", "image_id", _PROJECT)
 

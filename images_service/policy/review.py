@@ -29,7 +29,7 @@ NOT_FOUND = "not found"
 # A remote service decides. It is not asked.
 REMOTE = "remote"
 
-# How far an answer lets a caller.
+# How much an answer allows.
 _RANKS = {REFUSED: 0, NOT_FOUND: 0, REMOTE: 1, ALLOWED: 2}
 
 
@@ -173,7 +173,7 @@ def changed(
 ) -> list[policy.RuleDefault]:
     """Return the rules whose conditions differ.
 
-    Those of the rules that they refer to are conditions of theirs.
+    The conditions of a rule include those of the rules that it refers to.
     """
 
     def text(snapshot: enforcer.Snapshot, rule: policy.RuleDefault) -> str:
