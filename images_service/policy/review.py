@@ -189,21 +189,23 @@ def sentences(flips: Sequence[Flip]) -> list[str]:
     one of them does. Personas that flip for the same images share a sentence.
     """
     found = {_key(flip, flip.question.persona.name) for flip in flips}
-    told: dict[_Change, dict[str, list[Image]]] = {}
+    told: dict[tuple[bool, str, str], dict[str, list[Image]]] = {}
     for flip in flips:
         _, image, (name, _) = flip.question
         role, _, part = name.rpartition("+")
         if role and not found.isdisjoint(_key(flip, x) for x in (role, part)):
             continue
-        images = told.setdefault(_change(flip), {}).setdefault(name, [])
+        change = (flip.wider, flip.after, _sentence(flip))
+        images = told.setdefault(change, {}).setdefault(name, [])
         images += [image] if image else []
     lines = []
-    for change in sorted(told, key=lambda change: not change.wider):
+    for change in sorted(told, key=lambda change: not change[0]):
+        _, _, sentence = change
         same: dict[str, list[str]] = {}
         for name, images in told[change].items():
             same.setdefault(_images(images), []).append(name)
         lines += [
-            change.sentence(", ".join(names), images)
+            sentence.format(personas=", ".join(names), images=images)
             for images, names in same.items()
         ]
     return lines
@@ -215,36 +217,12 @@ def _key(flip: Flip, persona: str) -> tuple[str, str, str, bool, str]:
     return rule.name, kind, persona, flip.wider, flip.after
 
 
-class _Change(NamedTuple):
-    """What one sentence tells.
-
-    :ivar own: whether the images are of the personas' project, None for none.
-    """
-
-    wider: bool
-    does: str
-    own: bool | None
-    after: str
-
-    def sentence(self, personas: str, images: str) -> str:
-        """Return the sentence for some personas and images."""
-        mark, may, unless = "narrower:", "may no longer", "unless"
-        if self.wider:
-            mark, may, unless = "wider:   ", "may now", "if"
-        whose = ""
-        if self.own is not None:
-            project = "the image's" if self.own else "another"
-            whose = f" of {project} project"
-        does = self.does.format(images=images)
-        if self.after == REMOTE:
-            does += f", {unless} a remote service agrees"
-        return f"{mark} {personas}{whose}: {may} {does}"
-
-
-def _change(flip: Flip) -> _Change:
+def _sentence(flip: Flip) -> str:
+    """Return a flip in words, with fields ``{personas}`` and ``{images}``."""
     rule, image, _ = flip.question
     does = (rule.description or rule.name).removesuffix(".")
     does = does[:1].lower() + does[1:]
+    whose = ""
     if image is not None:
         for text, with_images in (
             ("an image's metadata", "the metadata of {images}"),
@@ -252,10 +230,16 @@ def _change(flip: Flip) -> _Change:
             ("of images", "of {images}"),
         ):
             does = does.replace(text, with_images)
+        project = "the image's" if image.own else "another"
+        whose = f" of {project} project"
     elif rule.name == rules.IMAGE_SIZE:
         does += " in lists"
-    own = None if image is None else image.own
-    return _Change(flip.wider, does, own, flip.after)
+    mark, may, unless = "narrower:", "may no longer", "unless"
+    if flip.wider:
+        mark, may, unless = "wider:   ", "may now", "if"
+    if flip.after == REMOTE:
+        does += f", {unless} a remote service agrees"
+    return f"{mark} {{personas}}{whose}: {may} {does}"
 
 
 def _images(images: Sequence[Image]) -> str:
