@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Errors that callers see, and the one table that makes faults of them."""
+"""Errors that callers see, and the table that turns them into faults."""
 
 from collections.abc import Mapping
 from collections.abc import Sequence

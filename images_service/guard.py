@@ -50,7 +50,7 @@ class Guard:
         self._lock = threading.Lock()
         self._free_threads = threads
         self._waiting = 0
-        # None until there is a first answer, or none in time.
+        # None until the first question is answered, or is late.
         self._is_slow: bool | None = None if needed_by_all else False
 
     def call(self, question: Callable[[], T], deadline: float) -> T:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tells of changes and refusals, as CADF events over oslo.messaging.
+"""Sends changes and refusals as CADF events over oslo.messaging.
 
 The audit filter of keystonemiddleware sends in the thread of the request,
 which then waits for a broker that hangs; its events name no image, and hold a
@@ -37,7 +37,7 @@ _READS = ("GET", "HEAD")
 _REFUSALS = ("401", "403")
 # Events that wait while the broker is slow.
 _MOST = 1000
-# Seconds for which a process that ends goes on sending.
+# Seconds for which a process that ends continues to send.
 _AT_END = 2.0
 # How often a message is sent again.
 _RETRIES = 2
@@ -59,7 +59,7 @@ LOST = "Audit event that was not sent"
 def filter_factory(
     global_conf: Mapping[str, Any], **_local: str
 ) -> pipeline.Filter:
-    """Return the filter, for PasteDeploy; none where auditing is off.
+    """Return the filter, for PasteDeploy; none if auditing is off.
 
     :raises oslo_config.cfg.Error: oslo.messaging is not installed, or the
         broker's URL is wrong.
@@ -128,7 +128,7 @@ class Sender:
             _lose(event)
 
     def _start(self) -> None:
-        """Start the thread where it does not run.
+        """Start the thread if it does not run.
 
         A server may have forked the process that had it.
         """
@@ -167,7 +167,7 @@ def _lose(event: Event) -> None:
 
 
 class Audit:
-    """Tells of each request that changes an image, or is refused.
+    """Reports each request that changes an image, or is refused.
 
     The event says who, what, which image, when and how it ended. It has
     neither headers, bodies nor the query string: they may hold secrets.
@@ -184,7 +184,7 @@ class Audit:
         environ: wsgi.WSGIEnvironment,
         start_response: wsgi.StartResponse,
     ) -> Iterable[bytes]:
-        """Pass the request on, and tell of it."""
+        """Pass the request on, and report it."""
         status, headers, body = pipeline.answer_of(self._application, environ)
         changes = (
             context.ACTION in environ

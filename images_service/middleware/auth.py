@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Identifies the caller of a request, and answers 401 where there is none.
+"""Identifies the caller of a request, and answers 401 if there is none.
 
 Each strategy writes into the request's context only what it has validated
 itself. What a client says of itself in headers has no effect.
@@ -19,12 +19,12 @@ from images_service.middleware import pipeline
 
 LOG = log.getLogger(__name__)
 
-# Writes the caller into the context, and tells whether there is one.
+# Writes the caller into the context; returns whether there is one.
 Identify = Callable[[wsgi.WSGIEnvironment, context.RequestContext], bool]
 
 
 class Identity:
-    """Lets only requests pass whose caller a function identifies.
+    """Passes only requests whose caller a function identifies.
 
     :param challenge: value of ``WWW-Authenticate`` for the others.
     """

@@ -36,7 +36,7 @@ Grant = tuple[str, list[str]]
 def http_basic(
     global_conf: Mapping[str, Any], **_local: str
 ) -> pipeline.Filter:
-    """Let only users pass who send their password."""
+    """Pass only requests of users who send their password."""
     users = Users(global_conf[pipeline.CONF])
     challenge = 'Basic realm="images_service"'
     return lambda app: auth.Identity(app, users.identify, challenge)

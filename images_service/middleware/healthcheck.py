@@ -37,7 +37,7 @@ class PolicyCheck(pluginbase.HealthcheckBaseExtension):
     """
 
     def healthcheck(self, server_port: int) -> pluginbase.HealthcheckResult:
-        """Return OK or a warning; where it is detailed, with the reason."""
+        """Return OK or a warning; detailed answers have the reason."""
         policy: enforcer.Policy = self.conf[pipeline.POLICY]
         if policy.problem is None:
             return pluginbase.HealthcheckResult(True, "OK")
@@ -109,7 +109,7 @@ class MirrorCheck(pluginbase.HealthcheckBaseExtension):
         self._warning: str | None = None
 
     def healthcheck(self, server_port: int) -> pluginbase.HealthcheckResult:
-        """Return OK or a warning; where it is detailed, with the reason."""
+        """Return OK or a warning; detailed answers have the reason."""
         store: base.ImageStore = self.conf[pipeline.STORE]
         now = time.monotonic()
         if now - self._asked > _MIRROR_INTERVAL:
@@ -133,7 +133,7 @@ class MirrorCheck(pluginbase.HealthcheckBaseExtension):
 
 
 class Healthcheck(oslo_middleware.Healthcheck):
-    """oslo.middleware's, whose checks know the policy and the store.
+    """oslo.middleware's application, with checks of policy and store.
 
     :param conf: its ``[healthcheck]`` group is read.
     """

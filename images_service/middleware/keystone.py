@@ -60,7 +60,7 @@ _IDENTITY = tuple(
 
 
 def authtoken(global_conf: Mapping[str, Any], **local: str) -> pipeline.Filter:
-    """Let only requests pass whose tokens Keystone validates."""
+    """Pass only requests whose tokens Keystone validates."""
     conf = global_conf[pipeline.CONF]
     for group, options in auth_token.list_opts():
         conf.register_opts(options, group)
@@ -157,7 +157,7 @@ class Identities:
         return hashlib.blake2b(text, key=self._secret).digest()
 
     def get(self, key: bytes) -> dict[str, str] | None:
-        """Return the headers, None where they aren't known any more."""
+        """Return the headers, None if they are not known any more."""
         end, headers = self._known.get(key, (0.0, None))
         return headers if time.monotonic() < end else None
 
@@ -286,7 +286,7 @@ class _IdentityServer:
 
     @property
     def www_authenticate_uri(self) -> Any:
-        """The address in a 401, where none is configured."""
+        """The address in a 401, if none is configured."""
         return self._ask(lambda: self._server.www_authenticate_uri)
 
     def _ask(self, question: Callable[[], T]) -> T:

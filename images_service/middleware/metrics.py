@@ -36,7 +36,7 @@ _BUCKETS = (
 def filter_factory(
     global_conf: Mapping[str, Any], **_local: str
 ) -> pipeline.Filter:
-    """Return the filter, for PasteDeploy; none where metrics are off."""
+    """Return the filter, for PasteDeploy; none if metrics are off."""
     if global_conf[pipeline.CONF].metrics.port is None:
         return lambda app: app
     if FOLDER not in os.environ:

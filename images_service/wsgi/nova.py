@@ -45,8 +45,8 @@ def front_factory(
             try:
                 return service(environ, start_response)
             finally:
-                # Lines that Nova logs without a context of its own carry the
-                # one of this thread's last request to Nova, as ever.
+                # Nova logs some lines without a context. As without this
+                # filter, they carry that of the thread's last request to Nova.
                 if previous is not None:
                     previous.update_store()
 
