@@ -11,7 +11,6 @@ from concurrent import futures
 import contextlib
 import dataclasses
 import datetime
-import functools
 import random
 import threading
 import time
@@ -208,17 +207,11 @@ class Sync:
         if dry_run:
             counts[Outcome.DELETED.value] += len(missing)
             return counts
-        for image_id in sorted(missing):
-            outcome = self._safely(
-                functools.partial(self._delete, image_id),
-                image_id,
-                may_delete=True,
-            )
-            counts[FAILED if outcome is None else outcome.value] += 1
+        counts.update(
+            self._again(image_id, may_delete=True)
+            for image_id in sorted(missing)
+        )
         return counts
-
-    def _delete(self, image_id: str) -> Outcome:
-        return self.image(image_id, may_delete=True) or Outcome.SAME
 
     @contextlib.contextmanager
     def _pool(self) -> Iterator[futures.Executor]:
@@ -284,9 +277,8 @@ class Sync:
             stored = self._store_new(pool, wanted)
             counts[Outcome.CREATED.value] += len(stored)
             absent = [i for i in absent if i not in stored]
-        wanted = [of_glance[image_id] for image_id in (*changed, *absent)]
-        for outcome in pool.map(self._again, wanted):
-            counts[FAILED if outcome is None else outcome.value] += 1
+        ids = [str(of_glance[i]["id"]) for i in (*changed, *absent)]
+        counts.update(pool.map(self._again, ids))
         return counts
 
     def _shares(
@@ -338,18 +330,19 @@ class Sync:
             self.stored(outcome, left_out[image_id])
         return set(outcomes)
 
-    def _again(self, record: Record) -> Outcome | None:
-        """Ask for one image of a page again, and store that answer.
+    def _again(self, image_id: str, *, may_delete: bool = False) -> str:
+        """Ask for one image again, and store that answer; return the outcome.
 
         The store may have changed since the page was asked for.
-
-        :returns: None where that failed.
         """
-        image_id = str(record["id"])
-        return self._safely(
-            lambda: self.image(image_id, may_delete=False) or Outcome.SAME,
+        outcome = self._safely(
+            lambda: (
+                self.image(image_id, may_delete=may_delete) or Outcome.SAME
+            ),
             image_id,
+            may_delete=may_delete,
         )
+        return FAILED if outcome is None else outcome.value
 
     def _safely(
         self, act: Callable[[], T], image_id: str, *, may_delete: bool = False
