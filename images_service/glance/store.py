@@ -243,7 +243,7 @@ class MirroredStore(SqlStore):
             raise
         except exception.GlanceUnavailable:
             # It may be about to change.
-            lease.keep()
+            lease.is_kept = True
             self._settle(image.id, lease)
             raise
 
@@ -264,7 +264,8 @@ class MirroredStore(SqlStore):
             try:
                 yield lease
             finally:
-                lease.end()
+                if not lease.is_kept:
+                    lease.end()
 
     def _settle(self, image_id: str, lease: leases.Lease) -> None:
         """Ask for an image again, later, whose change had no answer."""
@@ -277,7 +278,7 @@ class MirroredStore(SqlStore):
                     with contextlib.suppress(exception.Unavailable):
                         outcome = self._sync.image(image_id, may_delete=True)
                         if outcome is not Outcome.SAME:
-                            lease.end(kept=True)
+                            lease.end()
                             return
             except Exception:
                 LOG.exception("Image %s can't be asked for", image_id)

@@ -50,6 +50,7 @@ class Lease:
     """The right to change an image in Glance.
 
     :param deadline: by the monotonic clock.
+    :ivar is_kept: whether it stays when its action ends, until it expires.
     :raises StoreUnavailable: others hold it until the deadline, or one of
         them for long.
     """
@@ -60,7 +61,7 @@ class Lease:
         self._database = database
         self._image_id = image_id
         self._holder = str(uuid.uuid4())
-        self._is_kept = False
+        self.is_kept = False
         other, since = None, time.monotonic()
         while (holder := self._take()) != self._holder:
             now = time.monotonic()
@@ -99,17 +100,8 @@ class Lease:
             # Another holder has been faster.
             return None
 
-    def keep(self) -> None:
-        """Have ``end`` keep the lease until it expires."""
-        self._is_kept = True
-
-    def end(self, *, kept: bool = False) -> None:
-        """Give the lease back.
-
-        :param kept: one that is kept as well.
-        """
-        if self._is_kept and not kept:
-            return
+    def end(self) -> None:
+        """Give the lease back."""
         given = {"of_image": self._image_id, "by": self._holder}
         try:
             self._database.primary.write(lambda db: db.change(_END, given))
