@@ -54,11 +54,7 @@ class Protections:
                 return roles
         return frozenset()
 
-    def may_read(self, name: str, roles: Collection[str]) -> bool:
-        """Tell whether a caller may read a property.
-
-        :param roles: of the caller, in lower case.
-        """
+    def _may_read(self, name: str, roles: Collection[str]) -> bool:
         readers = self._readers(name)
         if _NOBODY in readers:
             return False
@@ -72,7 +68,7 @@ class Protections:
         return {
             name: value
             for name, value in items.items()
-            if self.may_read(name, words)
+            if self._may_read(name, words)
         }
 
 

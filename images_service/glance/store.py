@@ -80,7 +80,7 @@ class MirroredStore(SqlStore):
     def warning(self) -> str | None:
         """Return why the mirror may be behind Glance, None where it is not."""
         runs = mirror_runs.load(self._database)
-        for kind in ("poll", "sweep"):
+        for kind in self._intervals:
             failed, good = runs.get(f"{kind} failed"), runs.get(kind)
             if failed and (good is None or failed.ended_at > good.ended_at):
                 return f"The last {kind} failed: {failed.result['problem']}"
@@ -108,11 +108,13 @@ class MirroredStore(SqlStore):
         self, query: model.ListQuery, viewer: model.Viewer, kind: type[model.T]
     ) -> model.Page[model.T]:
         """Return a page of the mirror's images."""
-        if self._hides(query, viewer):
+        if self._protections is None:
+            return super().page(query, viewer, kind)
+        items = dict(query.properties)
+        if len(self._protections.readable(items, viewer.roles)) < len(items):
+            # A filter asks for what the caller may not read.
             return model.Page([], False)
         page = super().page(query, viewer, kind)
-        if self._protections is None:
-            return page
         images = [self._shown(image, viewer) for image in page.images]
         return model.Page(images, page.more)
 
@@ -125,15 +127,6 @@ class MirroredStore(SqlStore):
         if len(readable) == len(items):
             return image
         return image._replace(metadata=json.dumps(readable))
-
-    def _hides(self, query: model.ListQuery, viewer: model.Viewer) -> bool:
-        """Tell whether a filter asks for what a caller may not read."""
-        if self._protections is None:
-            return False
-        items = dict(query.properties)
-        return len(self._protections.readable(items, viewer.roles)) < len(
-            items
-        )
 
     def _fetch(self, image_id: str) -> bool:
         """Ask Glance for an image that the mirror lacks; return if it is new.
