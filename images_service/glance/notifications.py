@@ -151,9 +151,6 @@ def _hint(event: str, payload: Any, metadata: Any) -> Hint | None:
 def _time(text: Any) -> datetime.datetime | None:
     with contextlib.suppress(ValueError, TypeError, OverflowError):
         return timeutils.normalize_time(timeutils.parse_isotime(text))
-    with contextlib.suppress(ValueError, TypeError):
-        # As oslo.messaging writes it.
-        return datetime.datetime.fromisoformat(text)
     return None
 
 
