@@ -61,36 +61,34 @@ class Statement(NamedTuple):
         return [tuple(row) for row in rows]
 
 
-class Compiler:
-    """Compiles each statement of a dialect once."""
+Compiler = Callable[[sa.ClauseElement], Statement]
 
-    def __init__(self, dialect: sa.Dialect) -> None:
-        self._dialect = dialect
-        self.compiled = functools.lru_cache(_STATEMENTS)(self._compile)
 
-    def _compile(self, clause: sa.ClauseElement) -> Statement:
-        compiled: Any = clause.compile(dialect=self._dialect)
-        columns = getattr(clause, "selected_columns", ())
-        # Several parameters can have one name.
-        binds = {name: bind for bind, name in compiled.bind_names.items()}
-        encoders = [
-            (name, self._type(bind).bind_processor(self._dialect))
-            for name, bind in binds.items()
-        ]
-        decoders = [
-            (number, self._type(column).result_processor(self._dialect, None))
-            for number, column in enumerate(columns)
-        ]
-        return Statement(
-            str(compiled),
-            dict(compiled.params),
-            compiled.positiontup if compiled.positional else None,
-            [(name, encode) for name, encode in encoders if encode],
-            [(number, decode) for number, decode in decoders if decode],
-        )
+def compiler(dialect: sa.Dialect) -> Compiler:
+    """Return a function that compiles each statement once."""
+    kept = functools.lru_cache(_STATEMENTS)
+    return kept(functools.partial(_compile, dialect))
 
-    def _type(self, element: Any) -> Any:
-        return element.type.dialect_impl(self._dialect)
+
+def _compile(dialect: sa.Dialect, clause: sa.ClauseElement) -> Statement:
+    compiled: Any = clause.compile(dialect=dialect)
+    # Several parameters can have one name.
+    encoders = {
+        name: bind.type.dialect_impl(dialect).bind_processor(dialect)
+        for bind, name in compiled.bind_names.items()
+    }
+    columns: Any = getattr(clause, "selected_columns", ())
+    decoders = [
+        column.type.dialect_impl(dialect).result_processor(dialect, None)
+        for column in columns
+    ]
+    return Statement(
+        str(compiled),
+        dict(compiled.params),
+        compiled.positiontup if compiled.positional else None,
+        [(name, encode) for name, encode in encoders.items() if encode],
+        [(number, decode) for number, decode in enumerate(decoders) if decode],
+    )
 
 
 class Cursor:
@@ -104,13 +102,13 @@ class Cursor:
     def __init__(self, db: sa.Connection, compiler: Compiler) -> None:
         self.db = db
         self._raw: Any = db.connection.dbapi_connection
-        self._compiled = compiler.compiled
+        self._compile = compiler
 
     def rows(
         self, clause: sa.ClauseElement, values: Mapping[str, Any] = {}
     ) -> list[Row]:
         """Return the rows of a SELECT."""
-        statement = self._compiled(clause)
+        statement = self._compile(clause)
         parameters = statement.parameters(values)
         return statement.decoded(self._run(_rows, statement.text, parameters))
 
@@ -118,7 +116,7 @@ class Cursor:
         self, clause: sa.ClauseElement, values: Mapping[str, Any] = {}
     ) -> int:
         """Run an UPDATE, and return the number of rows that it matches."""
-        statement = self._compiled(clause)
+        statement = self._compile(clause)
         parameters = statement.parameters(values)
         return self._run(_count, statement.text, parameters)
 

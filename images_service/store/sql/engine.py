@@ -75,7 +75,7 @@ class Server:
 
     def __init__(self, engine: sa.Engine, slots: int, seconds: float) -> None:
         self.engine = engine
-        self._compiler = cursor.Compiler(engine.dialect)
+        self._compiler = cursor.compiler(engine.dialect)
         self._seconds = seconds
         self._slots = limits.Slots(slots)
         # Writes leave some slots to reads, which continue while a backup or a

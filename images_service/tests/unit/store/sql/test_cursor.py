@@ -95,10 +95,9 @@ class CursorTests(backends.OnBackend):
         self.assertEqual([(1,)], self.rows(sa.select(TABLE.c.id)))
 
     def test_a_statement_is_compiled_once(self):
-        compiler = cursor.Compiler(self.server.engine.dialect)
+        compiled = cursor.compiler(self.server.engine.dialect)
         clause = sa.select(TABLE)
-        first = compiler.compiled(clause)
-        self.assertIs(first, compiler.compiled(clause))
+        self.assertIs(compiled(clause), compiled(clause))
 
 
 class TestSqlite(CursorTests, base.TestCase):
