@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import dataclasses
 import datetime
 import json
+import math
 from typing import Any
 
 from oslo_db import exception as db_exc
@@ -129,14 +130,12 @@ def purge(
     :param max_rows: at most so many images.
     :returns: yields the number of images that each transaction has removed.
     """
-    left = max_rows
-    while left is None or left > 0:
-        size = BATCH if left is None else min(left, BATCH)
-        removed = _purge(database, before, size)
+    left = math.inf if max_rows is None else max_rows
+    while left > 0:
+        removed = _purge(database, before, int(min(left, BATCH)))
         if not removed:
             return
-        if left is not None:
-            left -= removed
+        left -= removed
         yield removed
 
 
