@@ -4,6 +4,7 @@
 from collections.abc import Mapping
 import dataclasses
 import datetime
+import operator
 import re
 from typing import Generic
 from typing import NamedTuple
@@ -110,18 +111,10 @@ class Detail(NamedTuple):
     @classmethod
     def of(cls, image: Image) -> "Detail":
         """Return those of a stored image."""
-        return cls(
-            image.id,
-            image.name,
-            image.status,
-            image.size,
-            image.min_ram,
-            image.min_disk,
-            image.created_at,
-            image.updated_at,
-            image.metadata,
-        )
+        return cls(*_detail(image))
 
+
+_detail = operator.attrgetter(*Detail._fields)
 
 T = TypeVar("T", Image, Detail, Summary)
 
