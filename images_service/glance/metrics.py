@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Counts what the mirror does, for Prometheus."""
 
-from typing import Any
-
 from images_service.store.sql.reconciling import Outcome
 
 _BUCKETS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0)
@@ -17,47 +15,46 @@ class Metrics:
         import prometheus_client as prometheus
 
         self.registry = prometheus.CollectorRegistry()
-        own: dict[str, Any] = {"registry": self.registry}
         self._images = prometheus.Counter(
             "images_service_mirror_images",
             "Images that were compared with Glance, one by one.",
             ("found_by", "outcome"),
-            **own,
+            registry=self.registry,
         )
         self.lag = prometheus.Histogram(
             "images_service_mirror_lag_seconds",
             "Time from a notification of Glance to its image in the store.",
             buckets=_BUCKETS,
-            **own,
+            registry=self.registry,
         )
         self._runs = prometheus.Counter(
             "images_service_mirror_runs",
             "Polls, sweeps and comparisons of members that have ended.",
             ("kind", "result"),
-            **own,
+            registry=self.registry,
         )
         self._last = prometheus.Gauge(
             "images_service_mirror_last_success_seconds",
             "When one has last ended well, in seconds since 1970.",
             ("kind",),
-            **own,
+            registry=self.registry,
         )
         self.waiting = prometheus.Gauge(
             "images_service_mirror_waiting_hints",
             "Images that were notified of, and wait.",
-            **own,
+            registry=self.registry,
         )
         self._glance = prometheus.Histogram(
             "images_service_mirror_glance_seconds",
             "Time that Glance takes for an answer.",
             ("method", "status"),
             buckets=_BUCKETS,
-            **own,
+            registry=self.registry,
         )
         self._left_out = prometheus.Counter(
             "images_service_mirror_properties_left_out",
             "Properties that images were stored without.",
-            **own,
+            registry=self.registry,
         )
 
     def image(self, found_by: str, outcome: Outcome, left_out: int) -> None:
