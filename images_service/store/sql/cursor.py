@@ -18,8 +18,8 @@ import sqlalchemy as sa
 R = TypeVar("R")
 Row = tuple[Any, ...]
 
-# Statements that are kept.
-_STATEMENTS = 1024
+# Statements that each cache keeps.
+STATEMENTS = 1024
 
 
 class Statement(NamedTuple):
@@ -66,7 +66,7 @@ Compiler = Callable[[sa.ClauseElement], Statement]
 
 def compiler(dialect: sa.Dialect) -> Compiler:
     """Return a function that compiles each statement once."""
-    kept = functools.lru_cache(_STATEMENTS)
+    kept = functools.lru_cache(STATEMENTS)
     return kept(functools.partial(_compile, dialect))
 
 

@@ -58,8 +58,6 @@ _STALE = 1.0
 _FOR_READS = 2
 # The type of a DATETIME column in the protocol of MariaDB and MySQL.
 _DATETIME = 12
-# Statements whose text SQLAlchemy keeps.
-_STATEMENTS = 1024
 
 
 class Server:
@@ -284,7 +282,7 @@ def _engine(
         max_overflow=options.max_overflow,
         pool_timeout=options.pool_timeout,
         pool_recycle=options.connection_recycle_time,
-        query_cache_size=_STATEMENTS,
+        query_cache_size=cursor.STATEMENTS,
     )
     most = options.max_pool_size + options.max_overflow
     limits.limit_connections(engine, watch, timeouts.total, most)

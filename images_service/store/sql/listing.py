@@ -36,9 +36,6 @@ from images_service.store.sql.schema import State
 # When an image was created, and its id: the order of lists.
 Place = tuple[datetime.datetime, str]
 
-# Statements that are kept.
-_STATEMENTS = 1024
-
 # Entries that the first round reads, for each row of the page, and the factor
 # by which each round reads more.
 FIRST = 5
@@ -83,7 +80,7 @@ class Listing:
     """
 
     def __init__(self, dialect: sa.Dialect) -> None:
-        kept = functools.lru_cache(_STATEMENTS)
+        kept = functools.lru_cache(cursor.STATEMENTS)
         self._statement = kept(functools.partial(statement, dialect.name))
         self._probe = kept(functools.partial(probe, dialect.name))
 
