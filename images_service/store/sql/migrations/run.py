@@ -26,9 +26,7 @@ _LOCK_NUMBER = 0x696D616765735F73  # "images_s"
 
 def _config() -> alembic.config.Config:
     config = alembic.config.Config()
-    config.set_main_option(
-        "script_location", os.path.dirname(os.path.abspath(__file__))
-    )
+    config.set_main_option("script_location", os.path.dirname(__file__))
     return config
 
 
