@@ -3,13 +3,6 @@
 
 from alembic import context
 
-from images_service.store.sql import schema
-
-context.configure(
-    connection=context.config.attributes["connection"],
-    target_metadata=schema.metadata,
-    # SQLite can't alter most things of a table; alembic then copies it.
-    render_as_batch=True,
-)
+context.configure(connection=context.config.attributes["connection"])
 with context.begin_transaction():
     context.run_migrations()
