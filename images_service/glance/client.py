@@ -126,16 +126,15 @@ class Glance:
                 f"[{_GROUP}] timeout is {conf.glance.timeout} seconds. Set "
                 f"{_LONGEST_TIMEOUT} at most."
             )
-        session = loading.load_session_from_conf_options(
+        self._auth: Any = auth
+        self._session = loading.load_session_from_conf_options(
             conf, _GROUP, auth=auth
         )
-        self._session = session
-        self._auth: Any = auth
+        self._adapter = loading.load_adapter_from_conf_options(
+            conf, _GROUP, session=self._session, auth=auth
+        )
         # Called with method, status and seconds of each answer.
         self.observe: Callable[[str, str, float], object] | None = None
-        self._adapter = loading.load_adapter_from_conf_options(
-            conf, _GROUP, session=session, auth=auth
-        )
         self._timeout: float = conf.glance.timeout
         self._guard = guard.Guard(threads=_THREADS, patient=_THREADS)
 
@@ -251,19 +250,17 @@ class Glance:
     ) -> tuple[int, Any]:
         headers = {"X-Auth-Token": token or "", "Content-Type": _PATCH}
         path = f"/v2/images/{image_id}"
-
-        def send() -> tuple[int, Any]:
-            return self._send(
-                method, path, data=body, headers=headers, authenticated=False
-            )
-
         try:
             # The endpoint may have to be asked for.
             self._ask(self._root, self._timeout)
         except exception.GlanceUnavailable as error:
             raise NotSent from error
-
-        return self._ask(send, self._timeout)
+        return self._ask(
+            lambda: self._send(
+                method, path, data=body, headers=headers, authenticated=False
+            ),
+            self._timeout,
+        )
 
     def _send(self, method: str, path: str, **options: Any) -> tuple[int, Any]:
         """Return the status and the JSON value of an answer."""
@@ -344,14 +341,13 @@ def _unusable(answer: str) -> exception.GlanceUnavailable:
     return exception.GlanceUnavailable()
 
 
+# Status -> the error, and its message if that is not the usual one.
 _REFUSALS: Mapping[int, tuple[type[exception.Error], str | None]] = {
-    # The reason is Glance's.
-    400: (exception.Invalid, None),
-    401: (exception.Unauthorized, exception.Unauthorized.message),
+    401: (exception.Unauthorized, None),
     403: (exception.Forbidden, "Glance does not allow this change."),
-    404: (exception.ImageNotFound, exception.ImageNotFound.message),
+    404: (exception.ImageNotFound, None),
     409: (exception.Conflict, "The image is in use, or has changed."),
-    413: (exception.QuotaExceeded, exception.QuotaExceeded.message),
+    413: (exception.QuotaExceeded, None),
 }
 
 
@@ -359,11 +355,12 @@ def _raise_refusal(status: int, found: Any) -> None:
     """Raise what Glance has refused as an error for our caller."""
     if status in (200, 204):
         return
+    if status == 400:
+        text = found.get("message") if isinstance(found, dict) else None
+        # Glance's errors are HTML in a JSON text.
+        reason = " ".join(re.sub("<[^>]*>", " ", str(text or "")).split())
+        raise exception.Invalid(reason or "Glance calls the change invalid.")
     if status not in _REFUSALS:
         raise _unusable(str(status))
     kind, message = _REFUSALS[status]
-    if message is None:
-        text = found.get("message") if isinstance(found, dict) else None
-        # Glance's errors are HTML in a JSON text.
-        message = " ".join(re.sub("<[^>]*>", " ", str(text or "")).split())
-    raise kind(message or "Glance calls the change invalid.")
+    raise kind(message)
