@@ -21,7 +21,7 @@ STATUSES: Mapping[str, tuple[str, int]] = {
     "killed": ("ERROR", 0),
     "pending_delete": ("DELETED", 0),
     "deleted": ("DELETED", 0),
-    # One of a newer Glance.
+    # Stands for those of newer releases of Glance.
     "unknown": ("UNKNOWN", 0),
 }
 UNKNOWN = "unknown"

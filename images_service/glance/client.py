@@ -36,12 +36,12 @@ _FOR_STORE = 0.5
 _PATCH = "application/openstack-images-v2.1-json-patch"
 # Images of a page: each may have 128 properties of 64 KB.
 _PAGE = 100
-# How often a list is begun again whose marker was deleted.
+# How often a list is read at most, if its marker is deleted each time.
 _ATTEMPTS = 3
-# Seconds for a page, of which Glance makes up to some hundred a second.
+# Seconds for a page; Glance lists up to some hundred images a second.
 _PAGE_TIMEOUT = 60
-# A page that an image's creation moves is read again; one that its change
-# moves loses images.
+# In the order of changes, a marker that is changed would move, and images be
+# left out.
 _ORDER = "created_at:asc,id:asc"
 # The role with which Glance shows the images of all projects.
 _ROLE = "admin"
@@ -62,7 +62,7 @@ class NoRole(exception.GlanceUnavailable):
 
 
 class NotSent(exception.GlanceUnavailable):
-    """Glance has not got the request."""
+    """Glance has not received the request."""
 
 
 def _auth_type(conf: cfg.ConfigOpts) -> str:
@@ -166,7 +166,7 @@ class Glance:
     def _one(self, path: str, key: str) -> Record | None:
         status, found = self._get(path, self._timeout)
         if status in (403, 404):
-            # It could be somebody else's.
+            # The image could be another project's.
             self.check_role()
             return None
         return _checked(status, found, key)
@@ -175,7 +175,7 @@ class Glance:
         """Yield all images, or those that have changed since a time.
 
         :param since: as Glance writes it.
-        :raises NoRole: these are not all; it may come after the last page.
+        :raises NoRole: images are missing; it may come after the last page.
         """
         for hidden in ("false", "true"):
             query = {
@@ -190,7 +190,7 @@ class Glance:
         self.check_role()
 
     def _pages(self, first: str) -> Iterator[Sequence[Record]]:
-        """Yield a list's pages, some of them again where it is begun again."""
+        """Yield a list's pages, some of them twice if it is read again."""
         path: str | None = first
         attempts = 1
         while path:

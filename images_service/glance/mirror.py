@@ -29,7 +29,7 @@ from images_service.store.sql.reconciling import Outcome
 LOG = log.getLogger(__name__)
 
 POLL, SWEEP, MEMBERS, HINT = "poll", "sweep", "members", "hint"
-# The longest time, in seconds, for which a thread doesn't look whether to end.
+# Seconds after which each thread looks again whether to end.
 _TICK = 0.5
 # Seconds before what has failed is tried again, at least and at most.
 _RETRY, _RETRY_AT_MOST = 1.0, 60.0
@@ -45,7 +45,7 @@ _SAVED = 5.0
 
 
 class _Part(sync.Sync):
-    """What hints, polls or sweeps store."""
+    """Stores the images of hints, polls or sweeps, and counts them."""
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class Mirror:
             try:
                 self.refresh(hint)
             except exception.Unavailable:
-                # Nothing else may tell of it.
+                # Nothing else may tell of this image.
                 self.again(hint)
             except Exception:
                 LOG.exception("Image %s can't be mirrored", hint.image_id)
@@ -259,5 +259,5 @@ class Mirror:
         except exception.StoreUnavailable:
             LOG.warning("What the mirror has done can't be saved")
         except Exception:
-            # Its thread goes on.
+            # The thread must go on.
             LOG.exception("What the mirror has done can't be saved")

@@ -30,10 +30,11 @@ class Hint(NamedTuple):
     """An image that has changed in Glance.
 
     :ivar image_id: as Glance writes it.
-    :ivar sent_at: when Glance has told so, in UTC; None where it did not.
+    :ivar sent_at: when Glance has sent the notification, in UTC; None if it
+        was none.
     :ivar deleted_at: when it was deleted, None where it was not.
     :ivar looks_again: whether the image is asked for again, later.
-    :ivar tries: how often it was asked for in vain.
+    :ivar tries: how often it was asked for without success.
     """
 
     image_id: str
@@ -133,7 +134,7 @@ def _hint(event: str, payload: Any, metadata: Any) -> Hint | None:
     """Return what a notification tells, None where it names no image."""
     if not isinstance(payload, dict):
         return None
-    # Of a member's, "id" is the image's in some releases.
+    # Some releases call the id of a member's image "id".
     image_id = payload.get("image_id") or payload.get("id")
     if not isinstance(image_id, str):
         return None

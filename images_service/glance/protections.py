@@ -3,7 +3,7 @@
 
 The file is Glance's ``property_protection_file``, with roles: sections are
 regular expressions of properties' names, in the order in which they are tried;
-a property of no section is nobody's.
+nobody may read a property that matches none.
 """
 
 from collections.abc import Collection

@@ -223,7 +223,7 @@ def _longest(items: Mapping[str, str]) -> Iterator[str]:
         for name, value in items.items()
     }
     total = sum(sizes.values())
-    # Each process leaves the same ones out.
+    # In an order, so that each process leaves the same ones out.
     for name in sorted(sizes, key=lambda name: (-sizes[name], name)):
         if total <= _DOCUMENT_BYTES:
             return

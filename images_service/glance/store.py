@@ -41,9 +41,9 @@ _SETTLERS = 4
 _PATIENCE = 2.0
 # Seconds for which an image is known to be missing.
 _MISSED = 1.0
-# Ids whose misses are known.
+# The most ids that are remembered as missing.
 _MISSES = 10_000
-# Glance's own where it has several stores, and then nobody's to change.
+# Glance itself sets this property if it has several stores.
 _STORES = "stores"
 
 
@@ -145,7 +145,7 @@ class MirroredStore(SqlStore):
             self._misses.asking(key, deadline) as must_ask,
         ):
             if reconciling.is_known(self._database, key):
-                # Somebody has asked while this waited for its turn.
+                # Another thread has asked while this one waited.
                 return True
             if must_ask:
                 outcome = self._sync.image(image_id, may_delete=False)
@@ -154,7 +154,7 @@ class MirroredStore(SqlStore):
                 return outcome is not None
             if self._misses.knows(key):
                 return False
-            # Whoever has asked got no answer.
+            # The thread that has asked got no answer.
             raise exception.GlanceUnavailable
 
     def change_metadata(
@@ -222,7 +222,7 @@ class MirroredStore(SqlStore):
         try:
             change()
         except exception.ImageNotFound:
-            # It may be gone, or be the caller's no more.
+            # It may be gone, or no longer be the caller's.
             self._sync.image(image.id, may_delete=True)
             raise
         except exception.Conflict:
@@ -297,7 +297,7 @@ def _patch(op: str, key: str, *value: str) -> client.Record:
 
 
 class _Misses:
-    """Ids that Glance has not, and ids that it is being asked for."""
+    """Ids that Glance lacks, and ids that it is being asked for."""
 
     def __init__(self) -> None:
         self._known: dict[str, float] = {}
@@ -322,9 +322,9 @@ class _Misses:
 
     @contextlib.contextmanager
     def asking(self, image_id: str, deadline: float) -> Iterator[bool]:
-        """Yield whether to ask for an image, or somebody just has.
+        """Yield whether to ask for an image; if not, another thread just has.
 
-        :raises GlanceUnavailable: somebody still does at the deadline.
+        :raises GlanceUnavailable: another thread still asks at the deadline.
         """
         with self._changed:
             must_ask = True

@@ -37,7 +37,7 @@ T = TypeVar("T")
 _ATTEMPTS = 10
 # Seconds before that, at most.
 _PAUSE = 0.05
-# More new images of a page are stored in one transaction.
+# If a page has more new images than these, one transaction stores them.
 _MANY = 20
 # So many questions in a row without an answer mean that Glance is down.
 _FAILURES = 10
@@ -94,11 +94,11 @@ class Sync:
 
         :param image_id: as Glance writes it.
         :param may_delete: whether to delete an image that Glance has not.
-        :param deleted_at: when it was deleted; None for now.
+        :param deleted_at: when it was deleted; None for the present time.
         :returns: what became of it; None where Glance has no such image and
             the store keeps what it has.
         :raises GlanceUnavailable: Glance gives no usable answer.
-        :raises StoreUnavailable: neither does the database, or other changes
+        :raises StoreUnavailable: the database gives none, or other changes
             come first for too long.
         """
         key = image_id.lower()
@@ -179,7 +179,7 @@ class Sync:
         :raises GlanceUnavailable: Glance gives no usable answer; no image was
             deleted.
         """
-        # An image that appears in the meantime is none that is missing.
+        # An image that Glance gets in the meantime is not missing.
         missing = set(reconciling.ids(self._database))
         known = len(missing)
         counts: collections.Counter[str] = collections.Counter()
@@ -195,7 +195,7 @@ class Sync:
         allowed = known
         if max_deletes < 100:
             allowed = max(_FEW_DELETES, known * max_deletes // 100)
-            # All but one of many, or of few.
+            # Never all of them, unless it is only one.
             allowed = min(allowed, max(known - 1, 1))
         if len(missing) > allowed:
             raise TooManyDeletes(
@@ -238,7 +238,7 @@ class Sync:
         found: dict[str, model.NewImage] = {}
         for record in page:
             try:
-                # What it is stored without is logged when it is stored.
+                # The properties that it lacks are logged when it is stored.
                 new, _ = records.mirrored(record, None)
             except records.Refused as error:
                 LOG.error("An image of Glance can't be mirrored: %s", error)
@@ -307,7 +307,7 @@ class Sync:
 
         One that is deleted at the same time is deleted by the next sweep.
         """
-        # Others with these ids in lower case come first.
+        # Of ids that differ in case only, the one in lower case comes first.
         wanted = [r for r in wanted if r["id"] == str(r["id"]).lower()]
         shares = self._shares(pool, wanted)
         batch, left_out = [], {}
@@ -347,7 +347,7 @@ class Sync:
     def _safely(
         self, act: Callable[[], T], image_id: str, *, may_delete: bool = False
     ) -> T | None:
-        """Do something for one image; others go on if it fails.
+        """Act for one image; if that fails, go on with the others.
 
         :raises GlanceUnavailable: it has failed for many images in a row.
         """

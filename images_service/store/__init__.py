@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where images live."""
+"""The stores of images."""

@@ -284,7 +284,7 @@ def store(
             replaced.append({**row, "of_image": image_id})
         else:
             added.append({**row, "generation": 1})
-        # Members that an import says nothing of stay.
+        # An import that does not mention the members keeps them.
         if new.members is not None:
             known.append(image_id)
             shares += [

@@ -149,7 +149,8 @@ def _begin(db: sa.Connection, deadline: float) -> str:
     """Return the statement that begins a transaction which writes."""
     if db.dialect.name != "sqlite":
         return "BEGIN"
-    # It takes the lock at once: what reads first may fail when it writes.
+    # It takes the lock at once: a transaction that has read before may fail
+    # when it writes.
     left = max(deadline - time.monotonic(), 0)
     seconds = min(limits.of_url(db.engine.url, "timeout"), left)
     raw: Any = db.connection.dbapi_connection
@@ -225,7 +226,7 @@ class Database:
     def snapshot(self) -> Iterator[sa.Connection]:
         """Provide a transaction that reads everything as of one moment.
 
-        On SQLite it waits for no writer before it writes itself.
+        On SQLite it does not wait for other writers until it writes.
         """
         with self.primary.engine.connect() as db:
             postgresql = db.dialect.name == "postgresql"

@@ -75,7 +75,7 @@ class Lease:
     def _take(self) -> str | None:
         """Take the lease if it is free; return who has it.
 
-        :returns: None where it changes hands.
+        :returns: None if another process is just taking it.
         """
         now = timeutils.utcnow()
         until = now + datetime.timedelta(seconds=SECONDS)

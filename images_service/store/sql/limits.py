@@ -286,8 +286,8 @@ def limit_connections(
 ) -> None:
     """Give an engine's connections deadlines.
 
-    ``DEADLINE`` is that of opening a connection.  What uses the connection
-    sets the deadline of its guard.
+    An attempt to open a connection ends at ``DEADLINE``.  Each later use of
+    the connection sets the deadline of its guard.
 
     :param seconds: for opening a connection where there is no ``DEADLINE``.
     :param most: how many connections may be opened at the same time.

@@ -26,7 +26,7 @@ _ALL = sa.select(
 
 
 class Run(NamedTuple):
-    """A run that has ended, and what it says of itself."""
+    """A run that has ended, and its result."""
 
     ended_at: datetime.datetime
     result: dict[str, Any]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes the store's images equal to those of Glance.
 
-Whoever does so reads the generations, asks Glance, and stores the answer on
-the condition that the generations are still the same.  So any number of
-processes may do it at the same time.
+A process reads the generations, asks Glance, and stores the answer on the
+condition that the generations are still the same.  So any number of processes
+may do it at the same time.
 """
 
 from collections.abc import Collection
@@ -83,7 +83,7 @@ def ids(database: engine.Database) -> Iterator[str]:
 def different(
     database: engine.Database, new_images: Sequence[model.NewImage]
 ) -> tuple[list[str], list[str]]:
-    """Return the ids of images that the store has otherwise, or has not."""
+    """Return the ids of images that differ, and of those that are missing."""
     wanted = {new.image.id for new in new_images}
     stored = database.primary.read(
         lambda db: admin.stored(db.db, wanted, lock=False)
@@ -125,10 +125,10 @@ def delete(
     generation: int,
     deleted_at: datetime.datetime | None = None,
 ) -> Outcome:
-    """Mark an image that Glance has no more as deleted.
+    """Mark an image as deleted that Glance no longer has.
 
     :param generation: as it was before Glance was asked.
-    :param deleted_at: None for now.
+    :param deleted_at: None for the present time.
     :raises Changed: the store has changed it since.
     """
 
@@ -169,8 +169,8 @@ def _reconcile(
         if old and admin.is_same(old, new):
             found[image_id] = Outcome.SAME
             continue
-        # Clients that ask for changes since their last question learn of one
-        # that arrives late, too.
+        # Else clients that ask for changes since their last request would
+        # miss an image that arrives late.
         changed[image_id] = dataclasses.replace(new, changed_at=now)
         found[image_id] = Outcome.CHANGED if old else Outcome.CREATED
     created = changed.keys() - stored.keys()

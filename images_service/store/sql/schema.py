@@ -164,14 +164,14 @@ search_entries = sa.Table(
     sa.Index("ix_search_entries_created", "digest", *_ORDER),
 )
 
-# Ids of purged images: none but Glance gives an image one of them again.
+# Ids of purged images, which only Glance may use again.
 purged_images = sa.Table(
     "purged_images",
     metadata,
     sa.Column("id", ascii_id(36), primary_key=True),
 )
 
-# Who changes an image in Glance, and until when nobody else does.
+# Who may change an image in Glance, and until when.
 image_leases = sa.Table(
     "image_leases",
     metadata,

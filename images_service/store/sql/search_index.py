@@ -21,7 +21,8 @@ from images_service.store.sql.schema import image_audiences
 from images_service.store.sql.schema import search_entries
 from images_service.store.sql.schema import State
 
-# Everybody, administrators, operators; then the prefixes of a project's.
+# Everybody, administrators, operators; then the prefixes of the audiences of
+# a project.
 _PUBLIC, _ADMINS, _OPERATORS = "*", "A", "C"
 _MEMBERS_OF, _ADMINS_OF = "M:", "C:"
 
