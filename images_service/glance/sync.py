@@ -252,13 +252,8 @@ class Sync:
         )
         if members:
             # The others are asked for anyway.
-            shares = self._shares(
-                pool,
-                [
-                    of_glance[image_id]
-                    for image_id in found.keys() - {*changed, *absent}
-                ],
-            )
+            same = found.keys() - {*changed, *absent}
+            shares = self._shares(pool, [of_glance[i] for i in same])
             shared = [
                 dataclasses.replace(found[image_id], members=share)
                 for image_id, share in shares.items()
@@ -273,8 +268,7 @@ class Sync:
             counts["different"] += len(changed) + len(absent)
             return counts
         if len(absent) > _MANY:
-            wanted = [of_glance[image_id] for image_id in absent]
-            stored = self._store_new(pool, wanted)
+            stored = self._store_new(pool, [of_glance[i] for i in absent])
             counts[Outcome.CREATED.value] += len(stored)
             absent = [i for i in absent if i not in stored]
         ids = [str(of_glance[i]["id"]) for i in (*changed, *absent)]
