@@ -170,7 +170,7 @@ class MirroredStore(SqlStore):
         old = json.loads(image.metadata)
         changed = [key for key in items if items[key] != old.get(key)]
         records.check_writable(items, changed)
-        changes = [_patch("add", key, items[key]) for key in changed]
+        changes = [_patch("add", key, value=items[key]) for key in changed]
         changes += [
             _patch("remove", key)
             for key in old.keys() - items.keys() - {_STORES}
@@ -289,11 +289,10 @@ class MirroredStore(SqlStore):
 _ANYBODY = model.Viewer("", is_admin=True)
 
 
-def _patch(op: str, key: str, *value: str) -> client.Record:
+def _patch(op: str, key: str, **value: str) -> client.Record:
     """Return a change of a JSON patch."""
     name = key.replace("~", "~0").replace("/", "~1")
-    change = {"op": op, "path": f"/{name}"}
-    return {**change, "value": value[0]} if value else change
+    return {"op": op, "path": f"/{name}", **value}
 
 
 class _Misses:
