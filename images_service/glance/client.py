@@ -304,11 +304,7 @@ class Glance:
             if time.monotonic() > deadline:
                 raise guard.Refused("there is no time left for it")
             return self._guard.call(question, deadline)
-        except (
-            TimeoutError,
-            keystone_errors.ClientException,
-            OSError,
-        ) as error:
+        except (keystone_errors.ClientException, OSError) as error:
             LOG.error("Glance can't be asked: %s", error)
             if isinstance(error, guard.Refused) or _is_unreachable(error):
                 raise NotSent from error
