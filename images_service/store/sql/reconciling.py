@@ -69,15 +69,10 @@ def _known(database: engine.Database, image_id: str) -> tuple[int, bool]:
 
 def ids(database: engine.Database) -> Iterator[str]:
     """Yield the ids of all images that are not deleted."""
-
-    def page(after: str) -> list[cursor.Row]:
-        values = {"after": after}
-        return database.primary.read(lambda db: db.rows(_IDS, values))
-
-    last = ""
-    while rows := page(last):
+    values = {"after": ""}
+    while rows := database.primary.read(lambda db: db.rows(_IDS, values)):
         yield from (row[0] for row in rows)
-        last = rows[-1][0]
+        values["after"] = rows[-1][0]
 
 
 def different(
