@@ -366,12 +366,14 @@ def _first_statements(
             "innodb_lock_wait_timeout": lock,
             # For locks of tables; the server's default is a day.
             "lock_wait_timeout": lock,
+            # An empty one means that of the server.
             "sql_mode": options.mysql_sql_mode
             and f"'{options.mysql_sql_mode}'",
             "wsrep_sync_wait": options.mysql_wsrep_sync_wait,
         }
-        given = [f"{k} = {v}" for k, v in values.items() if v is not None]
-        yield f"SET SESSION {', '.join(given)}"
+        yield "SET SESSION " + ", ".join(
+            f"{k} = {v}" for k, v in values.items() if v not in (None, "")
+        )
 
 
 def _make_private(url: sa.URL) -> None:

@@ -448,6 +448,20 @@ class TestMysql(Remote, base.TestCase):
         "information_schema.collations d"
     )
 
+    def test_an_empty_mode_is_that_of_the_server(self):
+        """It ended in a syntax error for each connection."""
+        self.conf.set_override("mysql_sql_mode", "", group="database")
+        database = engine.Database(self.conf)
+        self.addCleanup(database.dispose)
+        modes = sa.text("SELECT @@SESSION.sql_mode, @@GLOBAL.sql_mode")
+        [(own, of_server)] = database.primary.read(lambda db: db.rows(modes))
+        self.assertEqual(of_server, own)
+        self.conf.set_override("mysql_sql_mode", "ANSI", group="database")
+        database = engine.Database(self.conf)
+        self.addCleanup(database.dispose)
+        [(own, of_server)] = database.primary.read(lambda db: db.rows(modes))
+        self.assertNotEqual(of_server, own)
+
 
 class TestPostgresql(Remote, base.TestCase):
     backend = "postgresql"
