@@ -26,7 +26,9 @@ _LOCK_NUMBER = 0x696D616765735F73  # "images_s"
 
 def _config() -> alembic.config.Config:
     config = alembic.config.Config()
-    config.set_main_option("script_location", os.path.dirname(__file__))
+    # alembic reads it with interpolation.
+    folder = os.path.dirname(__file__).replace("%", "%%")
+    config.set_main_option("script_location", folder)
     return config
 
 

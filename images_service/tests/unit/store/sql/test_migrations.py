@@ -2,6 +2,7 @@
 import importlib
 import json
 import os
+import shutil
 from unittest import mock
 
 from alembic import autogenerate
@@ -91,6 +92,15 @@ class TestMigrations(base.TestCase):
         found = ScriptDirectory(folder).walk_revisions()
         known = tuple(reversed([each.revision for each in found]))
         self.assertEqual(known, revisions.REVISIONS)
+
+    def test_a_path_with_a_percent_sign(self):
+        """alembic took it for the name of a variable."""
+        folder = self.make_folder()
+        path = os.path.join(folder, "50%", "migrations")
+        shutil.copytree(os.path.dirname(revisions.__file__), path)
+        with mock.patch.object(run, "__file__", os.path.join(path, "run.py")):
+            run.sync(self.database)
+        self.assertEqual(revisions.HEAD, revisions.version(self.database))
 
     def test_twice_is_harmless(self):
         run.sync(self.database)
