@@ -194,7 +194,7 @@ def mirrored(
             values[name] = values[name] if value is None else value
     image = model.Image(**values, generation=0, metadata="")
     items = {}
-    for name in record.keys() - ATTRIBUTES_OF_API:
+    for name in [name for name in record if name not in ATTRIBUTES_OF_API]:
         value = "" if record[name] is None else record[name]
         try:
             check_property(name, value)

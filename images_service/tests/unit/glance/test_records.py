@@ -296,6 +296,12 @@ class TestMirrored(base.TestCase):
             self.assertEqual(31, len(left_out))
             self.assertIn("property k000 is too long", left_out[0])
 
+    def test_properties_keep_the_order_of_glance(self):
+        """They had the order of a set, another one in each process."""
+        given = {f"k{number * 7 % 31}": "x" for number in range(31)}
+        new, _ = records.mirrored({**self.record, **given}, None)
+        self.assertEqual([*given], [*new.metadata])
+
     def test_properties_with_the_names_of_a_file_s_members(self):
         given = {"members": "a", "properties": "b", "deleted_at": "c"}
         new, left_out = records.mirrored({**self.record, **given}, None)
