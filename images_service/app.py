@@ -34,6 +34,8 @@ def create(
     conf: cfg.ConfigOpts | None = None,
     store: base.ImageStore | None = None,
     name: str = "main",
+    *,
+    forks: bool = False,
 ) -> wsgi.WSGIApplication:
     """Return the service as a WSGI application.
 
@@ -43,6 +45,7 @@ def create(
         logging. Another service that has this one in its process passes it.
     :param store: where images live; None opens ``[database]``.
     :param name: of the pipeline in ``[api] paste_config``.
+    :param forks: whether this process forks workers later.
     :raises oslo_config.cfg.Error: the configuration is wrong, a library that
         it needs is missing, or the database lacks its tables.
     """
@@ -56,7 +59,7 @@ def create(
         raise cfg.ConfigFilesNotFoundError([conf.api.paste_config])
     policy = enforcer.Policy(conf, routes.list_rules())
     if store is None:
-        store = _store(conf)
+        store = _store(conf, forks=forks)
     loader = loadwsgi.ConfigLoader(path)
     try:
         loader.find_config_section(loadwsgi.APP, name)
@@ -78,10 +81,10 @@ def create(
     return application
 
 
-def _store(conf: cfg.ConfigOpts) -> base.ImageStore:
+def _store(conf: cfg.ConfigOpts, *, forks: bool) -> base.ImageStore:
     """Return the store that ``[glance] mode`` names."""
     if conf.glance.mode == "none":
-        return SqlStore(startup.open_database(conf))
+        return SqlStore(startup.open_database(conf, forks=forks))
     if conf.api.auth_strategy != "keystone":
         raise startup.NotReady(
             "[glance] mode = mirror needs [api] auth_strategy = keystone: "
@@ -92,7 +95,8 @@ def _store(conf: cfg.ConfigOpts) -> base.ImageStore:
     from images_service.glance import store
 
     glance = client.Glance(conf)
-    return store.MirroredStore(conf, startup.open_database(conf), glance)
+    database = startup.open_database(conf, forks=forks)
+    return store.MirroredStore(conf, database, glance)
 
 
 # The controllers that the actions of ROUTES name.

@@ -5,11 +5,16 @@ The service, the commands and ``images-service-status`` report an error with
 the same text: the file, the option, the error and how to fix it.
 """
 
+from collections.abc import Callable
 from collections.abc import Iterator
+import contextlib
 import difflib
 import glob
 import importlib.util
+import json
 import os
+import select
+import signal
 from typing import TYPE_CHECKING
 
 from oslo_config import cfg
@@ -37,6 +42,8 @@ _URLS = (
     "Write sqlite:////PATH, mysql+pymysql://USER:PASSWORD@HOST/NAME or "
     "postgresql+psycopg://USER:PASSWORD@HOST/NAME"
 )
+# Seconds for the check of the database, which has deadlines of its own.
+_CHECK_SECONDS = 8
 # How similar an unknown group must be to a known one to be an error.
 _SIMILAR = 0.85
 # An unknown option of these groups is an error.  One of a library is a
@@ -216,25 +223,78 @@ def check_schema(database: "Database") -> None:
     raise WrongSchema(f"{problem} Run images-service-manage db sync.")
 
 
-def accept_schema(database: "Database") -> None:
+def check_in_child(database: "Database") -> None:
+    """Run ``check_schema`` in a child process.
+
+    It opens connections in threads. OpenSSL, which PyMySQL uses, holds a lock
+    at the end of a thread. If a process forks at this moment, the lock stays
+    held in the child, which can then open no connection.
+
+    :raises NotReady: as ``check_schema``; or it failed otherwise.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.write(writer, json.dumps(_verdict(database)).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    try:
+        if not select.select([reader], [], [], _CHECK_SECONDS)[0]:
+            os.kill(child, signal.SIGKILL)
+        answer = os.read(reader, 1 << 16)
+    finally:
+        os.close(reader)
+        # A server's handler of SIGCHLD may have been faster.
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(child, 0)
+    if not answer:
+        raise DatabaseDown("The check of the database has not ended in time.")
+    name, message = json.loads(answer)
+    if name:
+        kinds = {kind.__name__: kind for kind in (DatabaseDown, NewerSchema)}
+        raise kinds.get(name, NotReady)(message)
+
+
+def _verdict(database: "Database") -> tuple[str, str]:
+    """Return the name and the message of the error of ``check_schema``."""
+    try:
+        check_schema(database)
+    except NotReady as error:
+        return type(error).__name__, str(error)
+    except Exception as error:
+        LOG.exception("The check of the database has failed")
+        message = f"The database cannot be used: {reason(error)}."
+        return NotReady.__name__, message
+    return "", ""
+
+
+def accept_schema(
+    database: "Database", check: Callable[["Database"], None] = check_schema
+) -> None:
     """Check the tables as ``check_schema`` does, but accept newer ones.
 
     Services are upgraded one after the other, and the tables come first.
     """
     try:
-        check_schema(database)
+        check(database)
     except NewerSchema as error:
         LOG.warning("%s", error)
 
 
 def open_database(
-    conf: cfg.ConfigOpts, timeouts: "Timeouts | None" = None
+    conf: cfg.ConfigOpts,
+    timeouts: "Timeouts | None" = None,
+    *,
+    forks: bool = False,
 ) -> "Database":
     """Return the database of a service that starts.
 
     A database that is down may come back.
 
     :param timeouts: those of requests by default.
+    :param forks: whether this process forks workers later.
     :raises NotReady: its URL is wrong, its driver is missing, or it lacks
         tables of this release.
     """
@@ -243,11 +303,11 @@ def open_database(
     check_connections(conf)
     database = engine.Database(conf, timeouts or engine.REQUESTS)
     try:
-        accept_schema(database)
+        accept_schema(database, check_in_child if forks else check_schema)
     except DatabaseDown as error:
         LOG.warning("%s The service starts all the same.", error)
     finally:
-        # Workers are forked later, and must not share a connection.
+        # Workers that are forked later must not share a connection.
         database.dispose()
     return database
 

@@ -92,6 +92,8 @@ def _serve(options: argparse.Namespace, welcome: str) -> None:
     from images_service.cmd import serving
     from images_service.middleware import metrics
 
+    name = "demo" if options.demo else "main"
+
     def make(conf: cfg.ConfigOpts) -> asgi.Adapter:
         if (conf.metrics.port, conf.metrics.host) != metrics_address:
             LOG.warning(
@@ -101,7 +103,7 @@ def _serve(options: argparse.Namespace, welcome: str) -> None:
             )
         conf.set_override("port", metrics_port, "metrics")
         return asgi.Adapter(
-            app.create(conf, name="demo" if options.demo else "main"),
+            app.create(conf, name=name, forks=True),
             options.threads,
             conf.oslo_middleware.max_request_body_size,
             {metrics_port: metrics.application()} if metrics_port else {},

@@ -425,6 +425,44 @@ class TestMetrics(TestServing):
         threads = os.listdir(f"/proc/{api.process.pid}/task")
         self.assertEqual([str(api.process.pid)], threads)
 
+    def test_a_process_that_forks_workers_had_threads(self):
+        """A worker could inherit a lock that one of them held at its end."""
+        silent = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(silent.close)
+        server = f"images@127.0.0.1:{silent.getsockname()[1]}/images"
+        for connection in (None, f"mysql+pymysql://{server}"):
+            with self.subTest(connection):
+                api = NotedThreads(self.make_folder())
+                self.make_store(base.configuration(api.folder))
+                base.configuration(api.folder, connection=connection)
+                self.addCleanup(api.stop)
+                api.start()
+                api.wait()
+                api.reload()
+                self.assertNotIn(api.process.pid, api.noted())
+                self.get(api.port, "/")
+                self.assertNotEqual(set(), api.noted())
+
+
+class NotedThreads(processes.Api):
+    """Notes the processes that start threads."""
+
+    def command(self):
+        python, option, code, *arguments = super().command()
+        code = (
+            "import os, sys, threading\n"
+            "start = threading.Thread.start\n"
+            "def noted(thread):\n"
+            "    print('thread of', os.getpid(), file=sys.stderr)\n"
+            "    start(thread)\n"
+            "threading.Thread.start = noted\n" + code
+        )
+        return [python, option, code, *arguments]
+
+    def noted(self):
+        with open(self.log, encoding="utf-8") as file:
+            return {*map(int, re.findall("thread of ([0-9]+)", file.read()))}
+
 
 class TestLog(TestServing):
     def test_no_secrets_even_when_debugging(self):
