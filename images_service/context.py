@@ -6,7 +6,10 @@ from typing import Any
 
 from oslo_context import context
 
-# Keys of the WSGI environment. The context of an identified caller:
+# Keys of the WSGI environment. When the request arrived, by the monotonic
+# clock, if the server tells it:
+ARRIVED = "images_service.arrived"
+# The context of an identified caller:
 ENVIRON_KEY = "images_service.context"
 # The context before the caller is known.
 _REQUEST_KEY = "images_service.request"
@@ -26,8 +29,8 @@ class RequestContext(context.RequestContext):
 
     :ivar service_catalog: the token's catalog as JSON text, None where the
         strategy has none.
-    :ivar began: by the monotonic clock; deadlines of the request count from
-        here.
+    :ivar began: when the request arrived, by the monotonic clock; its
+        deadlines count from here.
     :param kwargs: as ``oslo_context.context.RequestContext`` takes them.
     """
 
@@ -46,4 +49,5 @@ def of_request(environ: dict[str, Any]) -> RequestContext:
             request_id=environ.get("openstack.request_id"),
             global_request_id=environ.get("openstack.global_request_id"),
         )
+        found.began = environ.get(ARRIVED, found.began)
     return found

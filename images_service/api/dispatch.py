@@ -217,7 +217,7 @@ class Application:
     def _act(self, req: Request, arguments: dict[str, str]) -> Response:
         controller, _, action = req.route.action.partition(":")
         act = getattr(self._controllers[controller], action)
-        view = base.retried(lambda: act(req, **arguments))
+        view = base.retried(lambda: act(req, **arguments), req.caller.began)
         headers: exception.Headers = []
         if req.route.etag and req.image is not None:
             generation = str(req.image.generation)

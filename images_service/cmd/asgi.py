@@ -13,10 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 import functools
 import io
 import sys
+import time
 from typing import Any
 from urllib import parse
 from wsgiref import types as wsgi
 
+from images_service import context
 from images_service.middleware import pipeline
 
 # Seconds until a body must be complete.
@@ -134,6 +136,7 @@ def _environ(scope: Scope, body: io.BytesIO) -> wsgi.WSGIEnvironment:
         "wsgi.multithread": True,
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
+        context.ARRIVED: time.monotonic(),
     }
     if scope["client"]:
         environ["REMOTE_ADDR"], port = scope["client"]
@@ -157,7 +160,12 @@ def _answer(
     environ: wsgi.WSGIEnvironment,
     future: asyncio.Future[Answer],
 ) -> None:
-    """Run an application; give its answer or error to another thread."""
+    """Run an application; give its answer or error to another thread.
+
+    A request whose client has left while it waited for a thread is dropped.
+    """
+    if future.cancelled():
+        return
     settle: Callable[..., None] = future.set_result
     result: Answer | BaseException
     try:

@@ -22,13 +22,21 @@ from typing import Any
 from typing import NamedTuple
 from typing import TypeVar
 
+from oslo_log import log
+
 from images_service import exception
 from images_service import model
+
+LOG = log.getLogger(__name__)
 
 R = TypeVar("R")
 
 # Seconds for all runs of an action, and for all that these ask the store.
 TIME_LIMIT = 4.0
+# Seconds from the arrival of a request to the end of its action, and those
+# that must be left at the action's start: a statement that its deadline ends
+# costs the connection.
+_REQUEST_LIMIT, _AT_LEAST = 5.0, 1.0
 # The longest pause before an action is run again, in seconds.
 _PAUSE = 0.02
 
@@ -83,14 +91,22 @@ def hold(
     return held
 
 
-def retried(act: Callable[[], R]) -> R:
+def retried(act: Callable[[], R], arrived: float = math.inf) -> R:
     """Run an action, again if it raises ``Changed``; return its result.
 
     All its runs share one time limit.
 
-    :raises StoreUnavailable: other changes come first for too long.
+    :param arrived: when its request arrived, by the monotonic clock. The time
+        that the request has waited for a thread, Keystone and remote checks is
+        part of its limit.
+    :raises StoreUnavailable: the request has waited for too long, or other
+        changes come first for too long.
     """
-    begin = time.monotonic()
+    now, end = time.monotonic(), arrived + _REQUEST_LIMIT
+    if now > end - _AT_LEAST:
+        LOG.error("A request has waited for %.1f seconds.", now - arrived)
+        raise exception.StoreUnavailable
+    begin = min(now, end - TIME_LIMIT)
     stack = contextlib.ExitStack()
     token = _ACTION.set(_Action(begin, {}, stack))
     try:

@@ -44,7 +44,7 @@ class Timeouts:
     total: float
 
 
-# A request waits 5 seconds at most for a database that hangs.
+# A request waits 4 seconds at most for a database that hangs.
 REQUESTS = Timeouts(connect=3, lock=3, statement=3.5, total=base.TIME_LIMIT)
 # A command of an operator, such as an import or a migration, may take long.
 COMMANDS = Timeouts(connect=10, lock=10, statement=3600, total=limits.DAY)

@@ -3,10 +3,12 @@
 
 import asyncio
 import threading
+import time
 from typing import Any
 import unittest
 from unittest import mock
 
+from images_service import context
 from images_service.cmd import asgi
 
 SCOPE = {
@@ -167,6 +169,52 @@ class TestAdapter(unittest.IsolatedAsyncioTestCase):
             self.assertEqual(202, start["status"])
         thaw.set()
         self.assertEqual(3, len(await asyncio.gather(*waiting)))
+
+    async def test_the_time_of_arrival(self):
+        """A request's deadlines did not count its wait for a thread."""
+        thaw = threading.Event()
+        self.addCleanup(thaw.set)
+
+        def application(environ, start_response):
+            thaw.wait(60)
+            return self.application(environ, start_response)
+
+        adapter = asgi.Adapter(application, 1, 10, {})
+        waiting = [
+            asyncio.create_task(self.ask(adapter=adapter, raw_path=b"/x"))
+            for _ in range(2)
+        ]
+        await asyncio.sleep(0.1)
+        before = time.monotonic()
+        await asyncio.sleep(0.1)
+        thaw.set()
+        await asyncio.gather(*waiting)
+        self.assertLess(context.of_request(self.environ).began, before)
+
+    async def test_requests_of_clients_that_have_left(self):
+        """They kept the threads, and the next client waited for them."""
+        began, thaw = threading.Event(), threading.Event()
+        self.addCleanup(thaw.set)
+        paths = []
+
+        def application(environ, start_response):
+            paths.append(environ["PATH_INFO"])
+            began.set()
+            thaw.wait(60)
+            return self.application(environ, start_response)
+
+        adapter = asgi.Adapter(application, 1, 10, {})
+        first = asyncio.create_task(self.ask(adapter=adapter, raw_path=b"/1"))
+        await asyncio.to_thread(began.wait, 60)
+        leaving = asyncio.create_task(
+            self.ask(adapter=adapter, raw_path=b"/2")
+        )
+        await asyncio.sleep(0)
+        leaving.cancel()
+        thaw.set()
+        await first
+        await self.ask(adapter=adapter, raw_path=b"/3")
+        self.assertEqual(["/1", "/3"], paths)
 
     async def test_a_client_that_leaves_before_its_answer(self):
         began, thaw, errors = threading.Event(), threading.Event(), mock.Mock()
