@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The life of one request, in the contract's order of checks.
+"""Handles one request, with the checks in the order of the contract.
 
 route → token → microversion → content type and body → URL's project → schemas
-→ the action: image, policy, change.  Only this module reads what a client has
-sent, and only it builds responses.
+→ the action: image, policy, change. Only this module reads requests of clients
+and builds responses.
 """
 
 from collections.abc import Iterable
@@ -39,15 +39,15 @@ _VERSION_OF_URL = re.compile(r"/v[0-9]+(\.[0-9]+)?/?$")
 _NOVA_JSON = "application/vnd.openstack.compute+json"
 _MEDIA_TYPES = ("", "application/json", _NOVA_JSON, "text/plain")
 _JSON = ("Content-Type", "application/json")
-# Catalogs are large and the same for every token of a project.
+# Catalogs to cache: they are large, and the same for all tokens of a project.
 _CATALOGS = 128
-# Query strings that are the same again and again, such as "limit=100".
+# Query strings to cache: many requests have the same, such as "limit=100".
 _QUERIES = 128
 
 
 @dataclasses.dataclass(slots=True)
 class Request:
-    """A request as an action sees it."""
+    """A parsed request, for an action."""
 
     http: webob.Request
     route: routes.Route  # the row of ROUTES that it matches
@@ -55,8 +55,8 @@ class Request:
     viewer: model.Viewer
     links: views.Links
     query: query.Values
-    body: Any  # valid JSON; None where the action reads none
-    image: model.Image | None = None  # the one that the action has loaded
+    body: Any  # valid JSON; None if the action reads no body
+    image: model.Image | None = None  # loaded by the action
 
     @property
     def token(self) -> str | None:
@@ -106,7 +106,7 @@ class Controller:
         return image
 
     def writable_image(self, req: Request, image_id: str) -> model.Image:
-        """Return an image if the caller may change its present state."""
+        """Return an image if policy and ``If-Match`` allow a change."""
         refusal = self.refusal.format(image_id)
         image = self.visible_image(req, image_id, refusal)
         if str(image.generation) not in req.http.if_match:
@@ -117,7 +117,7 @@ class Controller:
 class Application:
     """The API as a WSGI application.
 
-    :param controllers: their classes, as the actions of ROUTES name them.
+    :param controllers: classes by the controllers' names in ROUTES.
     """
 
     def __init__(
@@ -229,7 +229,7 @@ class Application:
         return req.route.success, [*headers, _JSON], views.dump(view)
 
     def _body(self, http: webob.Request, *, wanted: bool) -> Any:
-        """Read the JSON body, None where there is none or none is wanted."""
+        """Read the JSON body, None if it is missing or not wanted."""
         if http.content_type.strip().lower() not in _MEDIA_TYPES:
             raise exception.UnsupportedMediaType
         length = http.content_length
@@ -257,7 +257,7 @@ class Application:
     def _viewer(
         self, caller: context.RequestContext, project_id: str | None
     ) -> model.Viewer:
-        """Return the scope of queries; the URL's project is the token's."""
+        """Return the scope of queries; check the projects of URL and token."""
         if project_id is not None and project_id != caller.project_id:
             raise exception.Invalid(
                 f"Malformed request URL: URL's project_id '{project_id}' "
@@ -287,7 +287,7 @@ def _query(
 ) -> query.Values:
     """Return the parameters of a query string.
 
-    :raises Invalid: they are not what the schema wants.
+    :raises Invalid: the parameters do not match the schema.
     """
     values = query.decode(query_string)
     if schema is not None:
@@ -296,9 +296,9 @@ def _query(
 
 
 def _image_endpoint(conf: cfg.ConfigOpts, catalog: str) -> str | None:
-    """Return the image service's root, without its version, from a catalog.
+    """Return the image service's root URL in a catalog, without its version.
 
-    The configured region's endpoint comes before the first public one.
+    The endpoint of the configured region is preferred to the first public one.
     """
     try:
         public = [

@@ -58,7 +58,7 @@ class ImageMetadata(Controller):
         if key not in items:
             raise exception.NotFound("Invalid metadata key")
         del items[key]
-        # No quota: an image may have more items than the quota of today.
+        # No quota: an image may have more items than the present quota allows.
         self.store.change_metadata(image, items, req.token)
 
     def _set(
@@ -66,7 +66,7 @@ class ImageMetadata(Controller):
     ) -> model.Image:
         """Replace an image's items.
 
-        :raises QuotaExceeded: there are more than the quota allows.
+        :raises QuotaExceeded: there are more items than the quota allows.
         """
         if len(items) > self.metadata_quota:
             raise exception.QuotaExceeded

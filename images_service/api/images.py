@@ -50,7 +50,7 @@ class Images(Controller):
         self.store.delete(image, req.token)
 
     def _query(self, req: Request) -> model.ListQuery:
-        """Return the listing that the caller asks for and may ask for."""
+        """Return the listing that a request asks for, if policy allows it."""
         asked = query.parse(req.query, self.max_limit, self.max_page_metadata)
         self.authorize(req, {"project_id": req.caller.project_id})
         return asked
@@ -61,7 +61,7 @@ def _page(
 ) -> dict[str, Any]:
     """Return a page of images with the link to the next one, if any.
 
-    :param marker: the last image's id, None where no image follows.
+    :param marker: the last image's id, None if no image follows.
     """
     page: dict[str, Any] = {"images": images}
     if marker is not None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The API as an OpenAPI 3.1 document, read off ROUTES."""
+"""The API as an OpenAPI 3.1 document, generated from ROUTES."""
 
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -108,7 +108,7 @@ def parameters(route: routes.Route) -> Iterator[tuple[str, str, Any]]:
     """Yield the place, name and schema of each parameter of an action."""
     yield "path", "project_id", _TEXT
     for name in re.findall("{(.+?)}", route.path):
-        # Only a change refuses an invalid key; others find none.
+        # Only actions with a body refuse an invalid key; others answer 404.
         written = name == "key" and route.body is not None
         yield "path", name, _portable(validation.KEY) if written else _TEXT
     if route.query is not None:
@@ -118,7 +118,7 @@ def parameters(route: routes.Route) -> Iterator[tuple[str, str, Any]]:
         yield "header", "If-None-Match", _TEXT
     if route.method != "GET":
         yield "header", "If-Match", _TEXT
-    # It may name the versions of other services, too.
+    # The header may also name versions of other services.
     yield "header", microversion.HEADER, {**_TEXT, "examples": ["compute 2.1"]}
     versions = ["", "latest", *(f"2.{n}" for n in range(1, route.until + 1))]
     yield "header", microversion.LEGACY_HEADER, {"enum": versions}
@@ -196,7 +196,7 @@ def _portable(schema: Any) -> Any:
     if isinstance(schema, list):
         return [_portable(each) for each in schema]
     if isinstance(schema, str):
-        # JSON texts contain no lone surrogates.
+        # JSON texts contain no lone surrogates, so only U+0000 is excluded.
         text = schema.replace(r"\Z", "$")
         return text.replace(validation.NO_SCALAR, r"\u0000")
     return schema

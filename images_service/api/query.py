@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Query strings of listings: what they ask for, and the next page's."""
+"""Parses query strings of lists, and builds the next page's query string."""
 
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ _LARGEST = 2**63 - 1
 
 
 def _number(digits: str) -> int:
-    """Convert digits; 20 of them are more than any database stores."""
+    """Convert digits; 20 digits exceed every number that a database stores."""
     return int(digits.lstrip("0")[:20] or "0")
 
 
@@ -35,14 +35,14 @@ _FIELDS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "minDisk": ("min_disk", _number),
     "changes-since": ("changes_since", validation.parse_time),
 }
-# Parameters that a next link keeps, beside those of properties.
+# Parameters that a next link keeps, besides property filters.
 _KEPT = frozenset({*_FIELDS, "type", "server"} - {"marker"})
 
 
 def decode(query_string: str) -> Values:
     """Return the parameters of a query string.
 
-    :param query_string: as WSGI has it, bytes as Latin-1.
+    :param query_string: bytes as Latin-1, as in WSGI.
     :raises Invalid: it isn't UTF-8.
     """
     try:
@@ -59,7 +59,7 @@ def parse(
 ) -> model.ListQuery:
     """Return the listing that valid parameters ask for.
 
-    Of a repeated parameter the last value counts.
+    If a parameter is repeated, its last value counts.
 
     :param max_metadata: bytes of metadata that the page may hold.
     :raises Invalid: there are too many filters by properties.
@@ -75,7 +75,7 @@ def parse(
     fields["limit"] = min(fields["limit"], max_limit)
     largest = max(fields.get("min_ram", 0), fields.get("min_disk", 0))
     if largest > _LARGEST or "\0" in fields.get("name", ""):
-        # Databases refuse such a value; no image has this status.
+        # Databases refuse such values: ask for a status that no image has.
         fields |= {"name": None, "min_ram": None, "min_disk": None}
         fields["status"] = ""
     return model.ListQuery(**fields, properties=_properties(last))

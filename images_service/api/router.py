@@ -12,16 +12,16 @@ from routes import mapper
 from images_service import exception
 from images_service.api import routes
 
-# Project ids in Nova's own paths. With others, /os-keypairs/images would be a
-# project's images, and not the key pair of this name.
+# Project ids in Nova's own paths. Without this pattern, the key pair
+# /os-keypairs/images would be the images of a project.
 NOVA_PROJECT = "[0-9a-f-]+"
 _SLASHES = re.compile("//+")
-# Paths whose matches are kept, and the length from which none is.
+# Number of cached matches, and the length from which paths are not cached.
 _PATHS, _LONG = 256, 1024
 
 
 class Match(NamedTuple):
-    """Where a path leads."""
+    """The target of a path."""
 
     version: str  # v2.1 or v2, empty for the root
     methods: Mapping[str, routes.Route] | None  # None for a version document
@@ -29,7 +29,7 @@ class Match(NamedTuple):
 
     @property
     def allowed(self) -> str:
-        """The methods that the path knows, as ``Allow`` lists them."""
+        """The methods of the path, as the header ``Allow`` lists them."""
         known = {"GET"} if self.methods is None else set(self.methods)
         if "GET" in known:
             known.add("HEAD")
@@ -51,7 +51,7 @@ class Router:
     """
 
     def __init__(self, project: str = "[^/]+") -> None:
-        # Clients ask for few paths again and again, such as those of lists.
+        # Many requests have the same few paths, such as the paths of lists.
         self._found = functools.lru_cache(_PATHS)(self._find)
         self._mapper = mapper.Mapper()
         self._mapper.minimization = False
@@ -84,16 +84,16 @@ class Router:
         self._targets.append((version, methods))
 
     def find(self, path: str) -> Match | None:
-        """Find where a path leads, None where it is unknown.
+        """Return the target of a path, None if it is unknown.
 
-        :param path: percent-decoded, bytes as Latin-1, as WSGI has it.
+        :param path: percent-decoded, bytes as Latin-1, as in WSGI.
         """
-        # Long ones, which no client needs, would fill the memory.
+        # A cache of long paths would fill the memory; no client needs them.
         find = self._found if len(path) < _LONG else self._find
         return find(path)
 
     def _find(self, path: str) -> Match | None:
-        # Bytes that are no UTF-8 become lone surrogates, which no stored text
+        # Bytes that are not UTF-8 become lone surrogates, which no stored text
         # contains.
         text = path.encode("latin-1").decode("utf-8", "surrogateescape")
         found = self._mapper.match(_SLASHES.sub("/", text) or "/")
@@ -105,7 +105,7 @@ class Router:
         return Match(version, methods, found)
 
     def match(self, path: str) -> Match:
-        """Find where a path leads.
+        """Return the target of a path.
 
         :raises NotFound: the path is unknown.
         """
@@ -120,8 +120,8 @@ class Router:
         return found is not None and found.methods is None
 
     def is_action(self, path: str) -> bool:
-        """Tell whether a path leads to an action, by whatever method."""
-        # Most paths of other services end here.
+        """Tell whether a path leads to an action, with any method."""
+        # This quick check rejects most paths of other services.
         if "/images" not in path:
             return False
         found = self.find(path)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """ROUTES, the only table of the API's actions.
 
-Routing, policy rules, the OpenAPI document and tests are read off it.
+Routing, policy rules, the OpenAPI document and tests are derived from it.
 """
 
 from typing import NamedTuple
@@ -38,7 +38,7 @@ class Route(NamedTuple):
         return self.method == "GET" and self.path.startswith(_IMAGE)
 
 
-# Visibility alone decides what a caller reads.
+# Visibility alone decides which images a caller reads.
 _READ = ""
 _WRITE = "rule:context_is_admin or (role:member and project_id:%(project_id)s)"
 
@@ -79,7 +79,7 @@ ROUTES = (
 def list_rules() -> list[policy.RuleDefault]:
     """Return the policy rules with their defaults, in the API's order.
 
-    Also an entry point of oslo.policy's tools.
+    oslo.policy's tools also call this function, by its entry point.
     """
     return [
         policy.RuleDefault(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Schemas of query strings and bodies, and their errors in Nova's words."""
+"""Schemas of query strings and bodies, with Nova's error messages."""
 
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from oslo_utils import timeutils
 
 from images_service import exception
 
-# Every Unicode scalar value but U+0000, which PostgreSQL can't store.
+# Not allowed: lone surrogates, and U+0000, which PostgreSQL can't store.
 NO_SCALAR = r"\x00\ud800-\udfff"
 _SCALARS = f"[^{NO_SCALAR}]"
 _KEY = r"^[a-zA-Z0-9-_:. ]{1,255}\Z"
@@ -24,7 +24,7 @@ _VALUE = {"type": "string", "maxLength": 255, "pattern": rf"^{_SCALARS}*\Z"}
 def parse_time(value: str) -> datetime.datetime:
     """Return the time that an ISO 8601 text names, in UTC without a zone.
 
-    :raises ValueError: it names none.
+    :raises ValueError: the text is not a time.
     """
     try:
         time: datetime.datetime = timeutils.parse_isotime(value)
@@ -36,7 +36,7 @@ def parse_time(value: str) -> datetime.datetime:
 def _minimum(
     _validator: Any, minimum: int, value: str, _schema: Any
 ) -> Iterator[exceptions.ValidationError]:
-    """Check digits, which may be more than Python converts to a number."""
+    """Check that digits are not all zero; Python can't convert very many."""
     if value and not value.strip("0"):
         yield exceptions.ValidationError(
             f"{value} is less than the minimum of {minimum}"
@@ -53,10 +53,10 @@ _Validator = validators.extend(  # type: ignore[no-untyped-call]
 
 
 class Schema:
-    """A JSON schema whose errors read as Nova's do.
+    """A JSON schema with Nova's error messages.
 
-    :param schema: in which digits may have a minimum of 1.
-    :param place: of the value, for messages.
+    :param schema: a JSON schema; digits in strings may have a minimum of 1.
+    :param place: description of the value's place, for messages.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Schema:
     def check(self, value: Any) -> None:
         """Check a value against the schema.
 
-        :raises Invalid: it names the field, the value and the reason.
+        :raises Invalid: the message names the field, the value and the reason.
         """
         try:
             error = exceptions.best_match(self._validator.iter_errors(value))

@@ -10,8 +10,8 @@ def document(path: str, base: str, maximum: str) -> dict[str, Any]:
     """Return the document of a version, or the list of versions.
 
     :param path: ``v2`` or ``v2.1``, empty for the list.
-    :param base: what the links start with.
-    :param maximum: the highest microversion, as it is announced.
+    :param base: start of the links.
+    :param maximum: the highest microversion.
     """
     versions = {
         "v2": {

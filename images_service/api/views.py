@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the API shows of images: pure functions of images and links."""
+"""Views of images for answers: pure functions of images and links."""
 
 from collections.abc import Iterable
 import json
@@ -11,26 +11,26 @@ from oslo_utils import strutils
 from images_service import model
 
 _DECODED = ("block_device_mapping", "mappings")
-# Keys with a meaning, as stored metadata contain them: metadata without them
+# Keys with a meaning, as they appear in stored metadata. Metadata without them
 # are sent as they are stored.
 _DEVICES, _MAPPINGS = '"block_device_mapping"', '"mappings"'
 _SERVER, _DISK_CONFIG = '"instance_uuid"', '"auto_disk_config"'
 _UNKNOWN = ("UNKNOWN", 0)
 # Times are UTC without a zone, in whole seconds: 2026-03-01T10:00:00Z.
 _TIMES = orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS
-# Stands for an image's id in links, which contain no such character.
+# Placeholder for an image's id; links contain no such character.
 _ID = "…"
 
 
 class Links:
-    """What the links of one answer start with.
+    """The start of each kind of link in one answer.
 
-    :param self_: of this version of the API, with the project if the request
-        named it.
+    :param self_: URL of this version of the API, with the project if the
+        request named it.
     :param bookmark: the same without the version.
-    :param alternate: of the image service.
-    :ivar around_ids: parts of the JSON of an image's three links, between
-        which its id stands: hex digits and hyphens.
+    :param alternate: URL of the image service.
+    :ivar around_ids: the JSON of an image's three links, split at the image's
+        id, which contains only hex digits and hyphens.
     """
 
     def __init__(self, self_: str, bookmark: str, alternate: str) -> None:
@@ -66,7 +66,7 @@ def dump(view: object) -> bytes:
 def summaries(
     images: Iterable[model.Summary], links: Links
 ) -> list[dict[str, Any]]:
-    """Return images as the index shows them."""
+    """Return the views of images in a list without details."""
     around_ids, fragment = links.around_ids, orjson.Fragment
     return [
         {"id": id_, "name": name, "links": fragment(id_.join(around_ids))}
@@ -77,10 +77,10 @@ def summaries(
 def details(
     images: Iterable[model.Detail], links: Links, *, with_size: bool
 ) -> list[dict[str, Any]]:
-    """Return images with all that the API shows of them.
+    """Return the views of images with details.
 
-    A page may have a thousand of them: a call, or reading an attribute by its
-    name, takes a tenth of the time of an image.
+    A page may have a thousand images. A call, or reading an attribute by its
+    name, takes a tenth of the time of an image, so the loop avoids both.
     """
     views = []
     around_ids, fragment = links.around_ids, orjson.Fragment
@@ -113,7 +113,7 @@ def details(
 
 
 def _decode(view: dict[str, Any], document: str, links: Links) -> None:
-    """Add to an image's view what its metadata mean."""
+    """Add the values of metadata with a meaning to an image's view."""
     view["metadata"] = metadata(document)
     items = json.loads(document)
     server = items.get("instance_uuid")
@@ -142,5 +142,5 @@ def item(key: str, value: str) -> Any:
         orjson.loads(value)
     except ValueError:
         return value
-    # Python would change numbers that it can't hold.
+    # Python would change numbers that it can't represent.
     return orjson.Fragment(value)
