@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sends changes and refusals as CADF events over oslo.messaging.
 
-The audit filter of keystonemiddleware sends in the thread of the request,
-which then waits for a broker that hangs; its events name no image, and hold a
-part of the token. Here one thread sends, and no request waits for it.
+The audit filter of keystonemiddleware sends in the request's thread, so that
+requests wait for a broker that hangs. Its events do not name the image, and
+contain a part of the token. Here a separate thread sends the events.
 """
 
 import atexit
@@ -35,24 +35,24 @@ Event = dict[str, Any]
 
 _READS = ("GET", "HEAD")
 _REFUSALS = ("401", "403")
-# Events that wait while the broker is slow.
+# Maximum number of events that wait while the broker is slow.
 _MOST = 1000
 # Seconds for which a process that ends continues to send.
 _AT_END = 2.0
-# How often a message is sent again.
+# Number of times that a message is sent again.
 _RETRIES = 2
-# Those of keystonemiddleware's filter, so that the same consumers get these.
+# The values of keystonemiddleware's filter: its consumers get these events.
 _EVENT_TYPE = "audit.http.response"
 _TOPIC = "notifications"
 _CADF = "http://schemas.dmtf.org/cloud/audit/1.0/event"
-# CADF's words for actions of ROUTES; all others change or read an image.
+# CADF's words for some actions; the others are "update" or "read".
 _WORDS = {
     "images:index": "read/list",
     "images:detail": "read/list",
     "images:delete": "delete",
 }
 _UNKNOWN = "unknown"
-# Before an event in the log.
+# The log line of a lost event starts with this text.
 LOST = "Audit event that was not sent"
 
 
@@ -72,7 +72,7 @@ def filter_factory(
 
 
 def _notifier(conf: cfg.ConfigOpts) -> Callable[[Event], object]:
-    """Return what sends an event to the broker and waits for it."""
+    """Return a function that sends an event and waits for the broker."""
     try:
         import oslo_messaging
     except ImportError as error:
@@ -88,7 +88,7 @@ def _notifier(conf: cfg.ConfigOpts) -> Callable[[Event], object]:
         oslo_messaging.exceptions.MessagingException,
         ValueError,
     ) as error:
-        # Its text may hold the URL's password.
+        # The text of the error may contain the URL's password.
         raise cfg.Error(
             "[audit] transport_url is not the URL of a message broker, such "
             "as rabbit://USER:PASSWORD@HOST:5672/."
@@ -104,9 +104,7 @@ def _notifier(conf: cfg.ConfigOpts) -> Callable[[Event], object]:
 
 
 class Sender:
-    """Sends events in a thread of its own.
-
-    An event that is not sent is in the log instead.
+    """Sends events in a separate thread, and logs unsent events.
 
     :param send: sends an event; it may take long.
     """
@@ -119,18 +117,18 @@ class Sender:
         self._current: Event | None = None
 
     def put(self, event: Event) -> None:
-        """Take an event, without waiting."""
+        """Add an event to the queue, without waiting."""
         try:
             self._start()
             self._waiting.put_nowait(event)
         except (queue.Full, RuntimeError):
-            # The system may have no thread left.
+            # RuntimeError: the system can start no more threads.
             _lose(event)
 
     def _start(self) -> None:
         """Start the thread if it does not run.
 
-        A server may have forked the process that had it.
+        A server may fork the process, and the thread does not run in the fork.
         """
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
@@ -151,7 +149,7 @@ class Sender:
                 self._waiting.task_done()
 
     def _finish(self) -> None:
-        """Wait a moment until all is sent, and log what is not."""
+        """Wait two seconds at most for the thread, and log unsent events."""
         deadline = time.monotonic() + _AT_END
         while self._waiting.unfinished_tasks and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -169,8 +167,8 @@ def _lose(event: Event) -> None:
 class Audit:
     """Reports each request that changes an image, or is refused.
 
-    The event says who, what, which image, when and how it ended. It has
-    neither headers, bodies nor the query string: they may hold secrets.
+    The event has the caller, the action, the image, the time and the outcome.
+    It lacks headers, bodies and the query string, which may contain secrets.
     """
 
     def __init__(
@@ -199,7 +197,7 @@ class Audit:
 def _event(environ: wsgi.WSGIEnvironment, status: str) -> Event:
     """Return the CADF event of a request.
 
-    :param status: of its answer, three digits.
+    :param status: status of the answer, three digits.
     """
     action = environ.get(context.ACTION)
     image_id = environ.get(context.IMAGE_ID)
@@ -212,7 +210,7 @@ def _event(environ: wsgi.WSGIEnvironment, status: str) -> Event:
         "id": str(uuid.uuid4()),
         "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%f+0000"),
         "action": _WORDS.get(action, word) if action else _UNKNOWN,
-        # The rule that decides has this name, too.
+        # The name of the policy rule ends with this name.
         "name": action or _UNKNOWN,
         "outcome": "success" if status < "400" else "failure",
         "reason": {"reasonType": "HTTP", "reasonCode": status},

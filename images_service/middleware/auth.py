@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Identifies the caller of a request, and answers 401 if there is none.
 
-Each strategy writes into the request's context only what it has validated
-itself. What a client says of itself in headers has no effect.
+Each strategy writes only values that it has validated into the request's
+context. Identity headers that a client sends have no effect.
 """
 
 from collections.abc import Callable
@@ -19,14 +19,14 @@ from images_service.middleware import pipeline
 
 LOG = log.getLogger(__name__)
 
-# Writes the caller into the context; returns whether there is one.
+# Writes the caller into the context; returns False if there is no caller.
 Identify = Callable[[wsgi.WSGIEnvironment, context.RequestContext], bool]
 
 
 class Identity:
     """Passes only requests whose caller a function identifies.
 
-    :param challenge: value of ``WWW-Authenticate`` for the others.
+    :param challenge: value of ``WWW-Authenticate`` for other requests.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Identity:
 
 
 def noauth2(_global_conf: Mapping[str, Any], **_local: str) -> pipeline.Filter:
-    """Believe the token: ``user_id:project_id[:role,role…]``."""
+    """Trust the token: ``user_id:project_id[:role,role…]``."""
     LOG.warning(
         "auth_strategy is noauth2: every caller is whom it says it is. "
         "Use it for development only."
@@ -81,5 +81,5 @@ def _from_token(
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a list with commas."""
+    """Return the words of a comma-separated list."""
     return [word.strip() for word in text.split(",")] if text else []

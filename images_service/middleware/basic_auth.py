@@ -26,10 +26,10 @@ from images_service.middleware import pipeline
 _DIGEST = re.compile(rb"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z\d]{53}")
 # A check of this cost takes about a second.
 _HIGHEST_COST = 14
-# Threads that may check passwords at a time, so that others serve meanwhile.
+# Threads that may check passwords at the same time; others serve requests.
 _CHECKS = 2
 
-# What a user may act as: a project's id, and roles.
+# A user's project id and roles.
 Grant = tuple[str, list[str]]
 
 
@@ -43,10 +43,10 @@ def http_basic(
 
 
 class Users:
-    """The users, their passwords, and what they may act as.
+    """The users, with their passwords, projects and roles.
 
-    :param conf: names the files, looked for beside the configuration.
-    :raises FileError: one of them is missing or invalid.
+    :param conf: names the files, which are beside the configuration.
+    :raises FileError: a file is missing or invalid.
     """
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
@@ -56,20 +56,20 @@ class Users:
         self._grants = _read_grants(_find(conf, conf.http_basic.user_map))
         self._highest_cost = max(map(_cost, self._digests.values()), default=4)
         self._checks = threading.BoundedSemaphore(_CHECKS)
-        # bcrypt uses a quarter of a second of CPU by design, so a good
-        # password is remembered, as a hash with a key of this process.
+        # bcrypt uses a quarter of a second of CPU by design, so correct
+        # passwords are cached, as hashes with a key of this process.
         self._key = secrets.token_bytes()
         self._good: dict[str, bytes] = {}
 
     def identify(
         self, environ: wsgi.WSGIEnvironment, caller: context.RequestContext
     ) -> bool:
-        """Write into the context which user sends the right password."""
+        """Write the user into the context if the password is correct."""
         try:
             credentials = basic_auth.parse_header(environ)
             name, password = basic_auth.parse_token(credentials)
         except webob.exc.HTTPException:
-            # Its text may hold parts of a password.
+            # The text of the error may contain parts of a password.
             return False
         grant = self.grant(name, password)
         if grant is None:
@@ -79,10 +79,10 @@ class Users:
         return True
 
     def grant(self, name: str, password: bytes) -> Grant | None:
-        """Return what a user may act as, None where the password is wrong.
+        """Return a user's project and roles, None if the password is wrong.
 
-        :raises IdentityUnavailable: too many passwords are being
-            checked; one that was good before needs no check.
+        :raises IdentityUnavailable: too many passwords are being checked;
+            cached passwords need no check.
         """
         known = hashlib.blake2b(password, key=self._key).digest()
         if not hmac.compare_digest(known, self._good.get(name, b"")):
@@ -97,12 +97,12 @@ class Users:
         return self._grants.get(name)
 
     def _is_good(self, name: str, password: bytes) -> bool:
-        """Tell whether a password is a user's.
+        """Tell whether a user has this password.
 
-        A wrong password takes the same time for each name, known or not. Each
-        step of cost doubles the time, so the check of a digest and one check
-        of each cost from its own to the last below the highest take as long as
-        one check of the highest.
+        A wrong password takes the same time for known and unknown names. A
+        check takes twice the time if its cost is higher by one. So a check of
+        the digest, and one of each cost from the digest's to the highest minus
+        one, take the time of one check of the highest cost.
         """
         digest = self._digests.get(name)
         cost = _cost(digest) if digest else self._highest_cost
@@ -112,7 +112,7 @@ class Users:
             for each in range(cost, self._highest_cost):
                 bcrypt.checkpw(password, _nobody(each))
         except ValueError:
-            # It is longer than bcrypt reads.
+            # The password is longer than bcrypt accepts.
             pass
         return False
 

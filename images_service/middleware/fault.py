@@ -27,15 +27,15 @@ _ERRORS: Mapping[int, Callable[[], exception.Error]] = {
     413: exception.BodyTooLarge,
     503: exception.StoreUnavailable,
 }
-# Headers of such an error that say more than its status.
+# Headers that the fault keeps from a filter's error.
 _KEPT = frozenset({"www-authenticate", "retry-after", "allow", "vary"})
 
 
 class Faults(pipeline.Middleware):
     """Turns exceptions and the filters' error pages into compute faults.
 
-    An unexpected error is logged with its traceback, and answered with a fixed
-    text and the request's id: never with what the exception says.
+    An unexpected error is logged with its traceback. The answer has a fixed
+    text and the request's id, and never the exception's text.
     """
 
     def __call__(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers /healthcheck, and has the checks that it runs."""
+"""Answers /healthcheck, and defines its checks."""
 
 from collections.abc import Iterable
 import ipaddress
@@ -22,7 +22,7 @@ from images_service.store import base
 
 LOG = log.getLogger(__name__)
 
-# Seconds for the store's answer, and for which it is shown.
+# Seconds to wait for the store's answer, and seconds to reuse it.
 _PATIENCE = 0.5
 _INTERVAL = 1.0
 # Seconds between two questions for the mirror's state.
@@ -30,7 +30,7 @@ _MIRROR_INTERVAL = 5.0
 
 
 class PolicyCheck(pluginbase.HealthcheckBaseExtension):
-    """Checks that the policy files are in force as they are now.
+    """Checks that the present policy files are in force.
 
     An invalid file does not make a node unhealthy, since a load balancer would
     remove all nodes. They keep the last good rules.
@@ -52,9 +52,9 @@ class PolicyCheck(pluginbase.HealthcheckBaseExtension):
 class StoreCheck(pluginbase.HealthcheckBaseExtension):
     """Checks that the database answers within half a second.
 
-    It does so only if ``[healthcheck] detailed`` is set: a check of every
-    second must cost nothing, and a load balancer would remove all nodes at
-    once while the database is down.
+    It asks only if ``[healthcheck] detailed`` is set: a check every second
+    must cost nothing, and a load balancer would remove all nodes at once while
+    the database is down.
     """
 
     def __init__(self, *args: Any) -> None:
@@ -75,7 +75,7 @@ class StoreCheck(pluginbase.HealthcheckBaseExtension):
         )
 
     def _answers(self) -> bool:
-        """Tell whether the database has answered when it was last asked."""
+        """Tell whether the database answered the last question."""
         store: base.ImageStore = self.conf[pipeline.STORE]
         now = time.monotonic()
         if now - self._asked < _INTERVAL:
@@ -85,7 +85,7 @@ class StoreCheck(pluginbase.HealthcheckBaseExtension):
             self._guard.call(store.ping, now + _PATIENCE)
             good = True
         except guard.Refused:
-            # Another request asks.
+            # Another request is asking the database.
             return self._is_good
         except (exception.StoreUnavailable, TimeoutError):
             pass
@@ -96,10 +96,10 @@ class StoreCheck(pluginbase.HealthcheckBaseExtension):
 
 
 class MirrorCheck(pluginbase.HealthcheckBaseExtension):
-    """Checks, now and then, that the images are in step with Glance.
+    """Checks every five seconds at most that the mirror is up to date.
 
-    A mirror that is behind does not make a node unhealthy: all nodes are as
-    far behind.
+    A mirror that is behind Glance does not make a node unhealthy, since all
+    nodes are equally far behind.
     """
 
     def __init__(self, *args: Any) -> None:
@@ -180,8 +180,8 @@ class Healthcheck(oslo_middleware.Healthcheck):
 def _refuse(*_args: Any) -> NoReturn:
     """Refuse a request, as the application behind oslo.middleware's filter.
 
-    Without an application WebOb sends the request to the server that it names:
-    to this service.
+    Without an application, WebOb sends the request to the server that the
+    request names, which is this service.
     """
     raise exception.Forbidden(
         "The health check is not available to this client."

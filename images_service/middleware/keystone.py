@@ -76,10 +76,10 @@ def authtoken(global_conf: Mapping[str, Any], **local: str) -> pipeline.Filter:
 def _eventlet_hidden() -> Iterator[None]:
     """Prevent the import of eventlet, unless it is imported already.
 
-    oslo.cache imports it if oslo.messaging has installed it. It would take
-    eight MB of a worker; and a thread that imports it keeps the process from
-    ending, since its copy of the module threading takes the lock for which
-    others wait until the thread has ended.
+    oslo.cache imports eventlet if oslo.messaging has installed it. It takes
+    eight MB of a worker. And a thread that imports it prevents the process
+    from ending: eventlet's copy of the module threading takes the lock for
+    which other threads wait until this thread has ended.
     """
     modules: dict[str, Any] = sys.modules
     hidden = "eventlet" not in modules
@@ -95,14 +95,14 @@ def _eventlet_hidden() -> Iterator[None]:
 def keystone_context(
     _global_conf: Mapping[str, Any], **_local: str
 ) -> pipeline.Filter:
-    """Take the caller from what the filter ``authtoken`` has validated."""
+    """Read the caller from the headers that the filter ``authtoken`` sets."""
     return lambda app: auth.Identity(app, _identify, "Keystone")
 
 
 def _identify(
     environ: wsgi.WSGIEnvironment, caller: context.RequestContext
 ) -> bool:
-    # auth_token removes such headers of a client and sets them itself.
+    # auth_token removes a client's own headers of these names and sets them.
     if environ.get("HTTP_X_IDENTITY_STATUS") != "Confirmed":
         return False
     for name, header in _IDENTITY:
@@ -123,20 +123,20 @@ HEADERS = (
     *("HTTP_X_IDENTITY_STATUS", "HTTP_X_SERVICE_IDENTITY_STATUS"),
     *("HTTP_X_ROLES", "HTTP_X_SERVICE_ROLES", "HTTP_X_SERVICE_CATALOG"),
     *("HTTP_X_IS_ADMIN_PROJECT", "HTTP_OPENSTACK_SYSTEM_SCOPE"),
-    # Older names of some.
+    # Older names of some headers.
     *("HTTP_X_ROLE", "HTTP_X_USER", "HTTP_X_TENANT"),
     *("HTTP_X_TENANT_ID", "HTTP_X_TENANT_NAME"),
 )
 
 
 class Identities:
-    """The headers that auth_token has set for tokens, for a short time.
+    """A short-lived cache of the headers that auth_token sets for tokens.
 
-    A third of a request's time is for a token that was validated a moment ago:
-    memcached is asked, and the catalog is read and written again.
+    Without it, a third of a request's time is for a recently validated token:
+    auth_token asks memcached, and reads and writes the catalog again.
 
-    :param seconds: for which they are kept; 0 for not at all.
-    :param most: how many.
+    :param seconds: time for which headers are kept; 0 disables the cache.
+    :param most: maximum number of entries.
     """
 
     def __init__(self, seconds: float, most: int = 256) -> None:
@@ -148,7 +148,7 @@ class Identities:
         self._lock = threading.Lock()
 
     def key(self, environ: wsgi.WSGIEnvironment) -> bytes | None:
-        """Return what stands for a request's tokens, None where none does."""
+        """Return a digest of a request's tokens, None if it isn't cached."""
         token = environ.get("HTTP_X_AUTH_TOKEN")
         if not self._seconds or not token:
             return None
@@ -157,7 +157,7 @@ class Identities:
         return hashlib.blake2b(text, key=self._secret).digest()
 
     def get(self, key: bytes) -> dict[str, str] | None:
-        """Return the headers, None if they are not known any more."""
+        """Return the headers, None if they are not in the cache."""
         end, headers = self._known.get(key, (0.0, None))
         return headers if time.monotonic() < end else None
 
@@ -170,7 +170,7 @@ class Identities:
         with self._lock:
             self._known.pop(key, None)
             if len(self._known) >= self._most:
-                # The one that was added first.
+                # Drop the oldest entry.
                 del self._known[next(iter(self._known))]
             self._known[key] = end, headers
 
@@ -178,8 +178,8 @@ class Identities:
 class _AuthToken(auth_token.AuthProtocol):  # type: ignore[misc]
     """keystonemiddleware's filter, with deadlines, and 503 for each failure.
 
-    Until it calls the application it does nothing but ask Keystone.  So an
-    unexpected error is that of an answer which it cannot use.
+    Before it calls the application, it only asks Keystone. So an unexpected
+    error means that it cannot use Keystone's answer.
     """
 
     def __init__(
@@ -192,14 +192,14 @@ class _AuthToken(auth_token.AuthProtocol):  # type: ignore[misc]
     def __call__(
         self, environ: wsgi.WSGIEnvironment, start_response: wsgi.StartResponse
     ) -> Iterable[bytes]:
-        """Let a request pass if its token is valid, or was a moment ago."""
+        """Pass a request on if its token is valid, or is in the cache."""
         key = self._identities.key(environ)
         known = None if key is None else self._identities.get(key)
         if known is None:
             answer: Iterable[bytes] = super().__call__(environ, start_response)
             return answer
         for name in HEADERS:
-            # The client may have sent it.
+            # The client may have sent this header.
             environ.pop(name, None)
         environ.update(known)
         return self._app(environ, start_response)  # type: ignore[no-any-return]
@@ -215,7 +215,7 @@ class _AuthToken(auth_token.AuthProtocol):  # type: ignore[misc]
         return response
 
     def _remember(self, request: webob.Request) -> None:
-        """Keep what was validated, unless it depends on the request."""
+        """Cache the headers, unless they depend on the request."""
         environ = request.environ
         key = self._identities.key(environ)
         tokens = environ.get("keystone.token_auth")
@@ -224,7 +224,7 @@ class _AuthToken(auth_token.AuthProtocol):  # type: ignore[misc]
             key is None
             or tokens is None
             or environ.get("HTTP_X_IDENTITY_STATUS") != "Confirmed"
-            # Access rules allow some requests, binds some connections.
+            # Access rules limit the requests, and a bind the connections.
             or "access_rules" in document.get("application_credential", {})
             or "bind" in document
         ):
@@ -260,7 +260,7 @@ class _AuthToken(auth_token.AuthProtocol):  # type: ignore[misc]
 
 
 class _IdentityServer:
-    """keystonemiddleware's client, guarded.
+    """keystonemiddleware's client, with deadlines.
 
     :ivar request: deadline of the request that this thread serves.
     """
@@ -276,7 +276,7 @@ class _IdentityServer:
 
         def verify() -> Any:
             found = self._server.verify_token(token, **kwargs)
-            # Errors in it must be found before it is cached.
+            # Find errors in the answer before it is cached.
             known = access.create(body=found, auth_token=token)
             known.will_expire_soon(0)
             _ = known.user_id, known.project_id, known.role_names

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Counts requests, connections and edits of the policy for Prometheus.
 
-The client library decides when it is imported whether the processes of a
-server count together, so it is imported only where ``[metrics] port`` is set,
-and by then ``PROMETHEUS_MULTIPROC_DIR`` must be set.
+The processes of a server count together if ``PROMETHEUS_MULTIPROC_DIR`` is set
+when they import the client library. So the library is imported late, and only
+if ``[metrics] port`` is set.
 """
 
 from collections.abc import Iterable
@@ -22,11 +22,11 @@ from images_service.store import base
 
 LOG = log.getLogger(__name__)
 
-# The variable of the folder in which the processes of a server count together.
+# The environment variable of the folder in which processes count together.
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-# The action of a request that reaches none of ROUTES.
+# The action of a request that matches no row of ROUTES.
 _OTHER = "other"
-# Seconds; an answer of the service takes a millisecond, of a large page 20.
+# Seconds; an answer takes one millisecond, an answer with a large page 20.
 _BUCKETS = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0),
@@ -117,7 +117,7 @@ class Metrics:
     def answered(self, action: str, status: str, seconds: float) -> None:
         """Count a request.
 
-        :param action: of a row of ROUTES, or ``other``.
+        :param action: action of a row of ROUTES, or ``other``.
         """
         self._requests.labels(action, status).inc()
         self._seconds.labels(action).observe(seconds)
@@ -127,7 +127,7 @@ class Metrics:
 
 
 def application() -> wsgi.WSGIApplication:
-    """Return an application that tells Prometheus what all processes count.
+    """Return an application with the metrics of all processes.
 
     :raises ValueError: ``PROMETHEUS_MULTIPROC_DIR`` names no folder.
     """
@@ -140,7 +140,7 @@ def application() -> wsgi.WSGIApplication:
 
 
 def ended(pid: int) -> None:
-    """Take the connections of a process that has ended out of the count."""
+    """Remove the connections of a process that has ended from the count."""
     if FOLDER in os.environ:
         from prometheus_client import multiprocess
 

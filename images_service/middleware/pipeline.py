@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What filters of the PasteDeploy pipeline share, and those of libraries.
+"""Common parts of the pipeline's filters, and the filters of libraries.
 
 The libraries' own factories would read the process-wide configuration, which
 this service does not have. A filter that the configuration switches off is not
@@ -17,8 +17,7 @@ import oslo_middleware
 from oslo_middleware import request_id
 import webob
 
-# Keys of the pipeline's global_conf: what the filters and the application
-# need.
+# Keys of the pipeline's global_conf, for the filters and the application.
 CONF = "conf"
 STORE = "store"
 POLICY = "policy"
@@ -52,13 +51,13 @@ def answer_of(
 
 
 class RequestId(oslo_middleware.RequestId):
-    """Makes an id for each request, and keeps a caller's as the global one.
+    """Creates an id for each request; an id of the caller is the global id.
 
-    The library's own call makes WebOb's response as well.  That takes 40
-    microseconds, a fifth of what the service needs to show an image.
+    The library's own call also creates WebOb's response. This takes 40
+    microseconds, a fifth of the time to show an image.
     """
 
-    # Legacy clients look for the one that Nova sends.
+    # Legacy clients read the header that Nova sends.
     compat_headers = ["x-compute-request-id"]  # noqa: RUF012
 
     def __call__(  # type: ignore[override]
@@ -80,10 +79,10 @@ class RequestId(oslo_middleware.RequestId):
 
 
 class ProxyHeaders(oslo_middleware.HTTPProxyToWSGI):
-    """Applies what a proxy says of the client, for links and logs.
+    """Applies a proxy's headers about the client, for links and logs.
 
-    The library's own call makes WebOb's response, and inspects a method, for
-    each request.
+    For each request, the library's own call creates WebOb's response and
+    inspects a method.
     """
 
     def __call__(  # type: ignore[override]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Logs a line for each request: what was asked and answered, how long."""
+"""Logs a line for each request, with its status and duration."""
 
 from collections.abc import Iterable
 import logging
@@ -18,7 +18,7 @@ from images_service.middleware import pipeline
 
 LOG = logging.getLogger(__name__)
 
-# The options that decide how a line looks, with the library's defaults.
+# The options for the format of a line, with the library's defaults.
 _DEFAULTS = {
     "logging_context_format_string": (
         "%(asctime)s.%(msecs)03d %(process)d %(levelname)s %(name)s "
@@ -35,8 +35,8 @@ _DEFAULTS = {
 class Formatter(logging.Formatter):
     """Formats lines of requests as oslo.log's formatter does by default.
 
-    That one reads its options and makes dictionaries of the context for each
-    line.  It takes 35 microseconds of the 60 that a line takes, this one 5.
+    For each line, oslo.log's formatter reads options and makes dictionaries of
+    the context: 35 of a line's 60 microseconds. This formatter takes 5.
 
     :param other: formats all other lines.
     """
@@ -64,7 +64,7 @@ class Formatter(logging.Formatter):
         )
 
     def _time(self, record: logging.LogRecord) -> str:
-        """Return the time in seconds, which many lines have in common."""
+        """Return the time in whole seconds; many lines share its text."""
         second, text = self._last
         if second != int(record.created):
             text = self._other.formatTime(record, self._other.datefmt)
@@ -78,7 +78,7 @@ def set_up(conf: cfg.ConfigOpts) -> None:
     if any(conf[name] != default for name, default in _DEFAULTS.items()):
         return
     for handler in logging.getLogger().handlers:
-        # Others are for JSON, or of a configuration of their own.
+        # Other formatters write JSON, or have a configuration of their own.
         if type(handler.formatter) is formatters.ContextFormatter:
             handler.setFormatter(Formatter(handler.formatter))
 
@@ -95,7 +95,7 @@ class RequestLog(pipeline.Middleware):
         start_response: wsgi.StartResponse,
     ) -> Iterable[bytes]:
         """Pass the request on and log it."""
-        # From here on, lines of this thread carry this request's id.
+        # From here on, log lines of this thread carry this request's id.
         context.of_request(environ)
         if not LOG.isEnabledFor(logging.INFO):
             return self._application(environ, start_response)
