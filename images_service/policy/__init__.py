@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may do what: the rules and the class that is asked."""
+"""Policy: the rules, and the class that decides by them."""

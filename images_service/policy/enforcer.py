@@ -25,17 +25,17 @@ EVERYONE = (
     f"{rules.CONTEXT_IS_ADMIN} holds for every caller, so it makes no caller "
     "an administrator. Name a role in it."
 )
-# Decisions that are kept; then all of them are dropped.
+# Maximum number of cached decisions; a full cache is emptied.
 _DECISIONS = 10_000
 _MISSING = object()
 
 
 class Snapshot:
-    """The rules at one moment, and the decisions that they led to.
+    """The rules at one moment, and a cache of decisions by these rules.
 
     No decision mixes rules from before and after an edit.
 
-    :param contents: of the policy files by path; later files win.
+    :param contents: contents of the policy files by path; later files win.
     :ivar checks: the rules by name, as oslo.policy has parsed them.
     :raises FileError: a file cannot be used.
     """
@@ -88,12 +88,12 @@ class Snapshot:
     def allows(
         self, rule: str, caller: RequestContext, target: Mapping[str, Any]
     ) -> bool:
-        """Tell whether a rule allows a caller something.
+        """Tell whether a rule allows a caller's action.
 
-        Decisions are kept, unless other services take part in them.
+        The decision is cached, unless the rule asks a remote service.
 
-        :raises PolicyUnavailable: the rule asks a remote service, and
-            that gives no answer.
+        :raises PolicyUnavailable: the rule asks a remote service, which gives
+            no answer.
         """
         attributes = self._attributes[rule]
         if attributes is None:
@@ -139,7 +139,7 @@ class Snapshot:
     def refusal(
         self, rule: str, caller: RequestContext, target: Mapping[str, Any]
     ) -> str | None:
-        """Return the conditions that refuse something, None if it is allowed.
+        """Return the conditions that refuse an action, None if it is allowed.
 
         :raises PolicyUnavailable: as ``allows`` does.
         """
@@ -158,10 +158,10 @@ class Snapshot:
         target: Mapping[str, Any],
         remote_answer: bool | None = None,
     ) -> expressions.Explanation:
-        """Tell why a rule allows a caller something, or does not.
+        """Tell why a rule allows or refuses a caller's action.
 
-        :param remote_answer: of each remote service; None asks them. If it is
-            given, notes are left out, and URLs, since they may hold secrets.
+        :param remote_answer: assumed answer of remote services; None asks them
+            and adds notes and URLs, which may contain secrets.
         """
         found = self._evaluated(rule, caller, target, remote_answer)
         if remote_answer is not None and self.asks_remote(rule):
@@ -205,7 +205,7 @@ class Snapshot:
 
 
 def _note(condition: expressions.AnyCheck, target: Mapping[str, Any]) -> str:
-    """Return why a condition never passes, or what it compares with."""
+    """Return why a condition never passes, or the values of its attributes."""
     text = str(condition)
     problem = mistakes.never_passes(condition, target)
     if problem or "%(" not in text:
@@ -248,7 +248,7 @@ class Policy(Reloadable[Snapshot]):
     def allows(
         self, rule: str, caller: RequestContext, target: Mapping[str, Any]
     ) -> bool:
-        """Tell whether a rule allows a caller something.
+        """Tell whether a rule allows a caller's action.
 
         :raises PolicyUnavailable: as ``Snapshot.allows`` does.
         """

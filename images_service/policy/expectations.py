@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an operator expects of the rules, in a file, and a report on it."""
+"""Reads a file of an operator's expectations of the rules, and tests them."""
 
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class Expectation(NamedTuple):
-    """The answer that is expected to a question, and its name in the file."""
+    """A question with its expected answer, and its name in the file."""
 
     name: str
     question: review.Question
@@ -33,7 +33,7 @@ class Expectation(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What became of an expectation; ``text`` says which rule decided."""
+    """The result of an expectation; ``text`` says which rule decided."""
 
     expectation: Expectation
     holds: bool
@@ -101,7 +101,7 @@ def unnamed_roles(
 ) -> Iterator[str]:
     """Yield a sentence for each role that neither Keystone nor a rule has.
 
-    A mistyped role may do nothing, as is often expected.
+    A mistyped role is refused, so an expected refusal hides the mistake.
     """
     named = personas.named([snapshot]).callers
     known = {*personas.STANDARD, *(name.lower() for name in named)}
@@ -115,7 +115,7 @@ def unnamed_roles(
 def run(
     snapshot: enforcer.Snapshot, expectations: Iterable[Expectation]
 ) -> list[Result]:
-    """Return what becomes of expectations with some rules."""
+    """Return the results of expectations for the rules of a snapshot."""
     return [_result(snapshot, expectation) for expectation in expectations]
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 AnyCheck: TypeAlias = "BaseCheck"
 Checks: TypeAlias = Mapping[str, AnyCheck]
 
-# Rules that one rule may refer to; people write three or four.
+# Maximum number of rules that a rule refers to; operators need three or four.
 _MOST = 100
 _ATTRIBUTE = re.compile(r"%\(([^)]*)\)")
 _WHOLE = re.compile(r"%\((\w+)\)s")
@@ -54,7 +54,7 @@ def rebuilt(
     if isinstance(check, policy.AndCheck | policy.OrCheck):
         return type(check)(changed)
     if isinstance(check, policy.NotCheck):
-        # Its type forbids what oslo.policy's own parser puts there.
+        # oslo.policy's type hint forbids checks that its own parser puts here.
         return policy.NotCheck(changed[0])  # type: ignore[arg-type]
     return change(check)
 
@@ -70,9 +70,9 @@ def looks_at(condition: AnyCheck) -> list[str]:
 
 
 def compares_with(condition: AnyCheck) -> str:
-    """Return the attribute of a target that is all a condition compares with.
+    """Return the only attribute of a target that a condition compares with.
 
-    It is "" if the condition compares with anything else.
+    :returns: "" if the condition compares with anything else.
     """
     found = _WHOLE.fullmatch(str(condition).partition(":")[2])
     return found[1] if found else ""
@@ -88,7 +88,7 @@ def references(check: AnyCheck) -> list[str]:
 
 
 def expanded(checks: Checks, name: str) -> AnyCheck:
-    """Return a rule's check with those that it refers to in their place."""
+    """Return a rule's check; checks of other rules replace the references."""
     return rebuilt(
         checks[name],
         lambda condition: (
@@ -100,7 +100,7 @@ def expanded(checks: Checks, name: str) -> AnyCheck:
 
 
 def reach(checks: Checks) -> dict[str, list[str]]:
-    """Return for each rule its name and those of all that it refers to.
+    """Return, by rule, the names of the rule and of all that it refers to.
 
     :raises graphlib.CycleError: a rule refers to itself. The last argument has
         the names, each of which refers to the next one.
@@ -136,7 +136,7 @@ def attributes(checks: Checks, names: Iterable[str]) -> tuple[str, ...] | None:
 
 
 class Explanation(NamedTuple):
-    """The result of a check, and of those that it joins or refers to."""
+    """The result of a check, and of the checks that it joins or refers to."""
 
     text: str
     passes: bool
@@ -177,7 +177,7 @@ def explain(
     checks: Checks,
     ask: Callable[[AnyCheck], Explanation],
 ) -> Explanation:
-    """Evaluate all conditions of a check, whether or not they still matter.
+    """Evaluate all conditions of a check, even if the result is certain.
 
     :param ask: evaluates a condition.
     """

@@ -47,8 +47,8 @@ class Rule(NamedTuple):
 def main_file(conf: cfg.ConfigOpts) -> str | None:
     """Return the path of the policy file, None if there is none.
 
-    :raises FileError: the named file does not exist, or two files do and
-        neither is named.
+    :raises FileError: the named file does not exist, or none is named, and
+        both policy.json and policy.yaml exist.
     """
     name: str = conf.oslo_policy.policy_file
     location = conf.get_location("policy_file", "oslo_policy")
@@ -63,7 +63,7 @@ def main_file(conf: cfg.ConfigOpts) -> str | None:
 def _either(find: Find) -> str | None:
     """Return the path of policy.json or policy.yaml.
 
-    :raises FileError: both are there.
+    :raises FileError: both files exist.
     """
     json, yaml = map(find, ("policy.json", "policy.yaml"))
     if json and yaml:
@@ -88,7 +88,7 @@ def paths_at(conf: cfg.ConfigOpts, path: str | None) -> list[str]:
     """Return a file, or the policy files of a folder as a service reads them.
 
     :param path: None for the configured files.
-    :raises FileError: there is none, or a folder cannot be read.
+    :raises FileError: there is no policy file, or a folder cannot be read.
     """
     if path is None:
         return paths(conf, None)
@@ -145,7 +145,7 @@ def load(
 
 
 def overridden(contents: Mapping[str, bytes]) -> list[str]:
-    """Return the rules of files that a later file replaces, in sentences."""
+    """Return a sentence for each rule of a file that a later one replaces."""
     found: dict[str, Rule] = {}
     problems = []
     for path, content in contents.items():
@@ -162,7 +162,7 @@ def parse(
     defaults: Sequence[policy.RuleDefault],
     enforcer: policy.Enforcer,
 ) -> dict[str, expressions.AnyCheck]:
-    """Return the rules' checks, each of which can be evaluated.
+    """Return the rules' checks, after tests that they can be evaluated.
 
     :raises FileError: a rule cannot be evaluated, or is unknown.
     """

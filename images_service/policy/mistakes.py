@@ -22,14 +22,14 @@ from images_service import model
 from images_service.policy import expressions
 from images_service.policy import rules
 
-# Parentheses and "not" around a condition: each costs a decision some frames
-# of Python's stack.
+# Maximum number of parentheses or "not" around a condition: a decision needs
+# some frames of Python's stack for each.
 _DEEPEST = 50
-# As oslo.policy does, it takes parentheses off the ends of a word.
+# As in oslo.policy, parentheses at the ends of a word are not a part of it.
 _WORD = re.compile(r"[()]|[^\s()]\S*?(?=\)*(?:\s|$))")
 _OPERATORS = ("and", "or", "not")
 _START, _END = "the start", "the end"
-# The values of attributes that have only a few.
+# The values of attributes with few different values.
 _VALUES = {
     "visibility": model.VISIBILITIES,
     "status": tuple(model.STATUSES),
@@ -37,7 +37,7 @@ _VALUES = {
 }
 # A rule with more conditions has too many combinations of their results.
 _MOST = 8
-# What other services and older releases call an attribute.
+# Names of attributes in other services and older releases.
 _SYNONYMS = {
     "id": "image_id",
     "owner": "project_id",
@@ -49,7 +49,7 @@ _SYNONYMS = {
 
 
 def words(text: str) -> list[str]:
-    """Return parentheses, ``and``, ``or``, ``not`` and conditions."""
+    """Split a rule into parentheses, ``and``, ``or``, ``not``, conditions."""
     found = _WORD.findall(text)
     return [
         word.lower() if word.lower() in _OPERATORS else word for word in found
@@ -59,7 +59,7 @@ def words(text: str) -> list[str]:
 def check_syntax(text: str) -> None:
     """Check the order of a rule's words.
 
-    :raises ValueError: it is wrong; the message says where.
+    :raises ValueError: the order is wrong; the message says where.
     """
     depth = nots = 0
     for before, word in itertools.pairwise([_START, *words(text), _END]):
@@ -139,7 +139,7 @@ def never_passes(
 ) -> str:
     """Return why a condition passes for no caller, "" if it can pass.
 
-    :param attributes: those that the target has.
+    :param attributes: names of the target's attributes.
     """
     for name in expressions.looks_at(condition):
         if name not in attributes:
@@ -172,7 +172,7 @@ def never_passes(
 
 
 def without_effect(check: expressions.AnyCheck) -> list[str]:
-    """Return the conditions that never matter, as after ``@ or``.
+    """Return the conditions that never matter, such as those after ``@ or``.
 
     Rules with many conditions are not examined.
     """
@@ -202,7 +202,7 @@ def without_effect(check: expressions.AnyCheck) -> list[str]:
 
 
 def _passes(check: expressions.AnyCheck, values: Iterator[bool]) -> bool:
-    """Return the result of a check by those of its conditions, in order."""
+    """Return a check's result for the results of its conditions, in order."""
     parts = [_passes(part, values) for part in expressions.parts(check)]
     if isinstance(check, policy.AndCheck):
         return all(parts)
@@ -231,7 +231,7 @@ def holds_for_everyone(
 ) -> bool:
     """Tell whether everyone is an administrator.
 
-    That is, whether the rule passes for a caller with random ids and no roles.
+    Everyone is, if the rule passes for a caller with random ids and no roles.
     A rule that asks remote services must pass for each of their answers.
     """
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Personas and kinds of images, for which rules are reviewed.
 
-A name says all about them. ``member+janitor`` is a caller with two roles, and
-``reader+user_id:a1b2`` one with an id. ``own private`` is an image of the
-caller's project, and ``other public status:queued`` one of another project.
+A name has all attributes: ``member+janitor`` is a caller with two roles, and
+``reader+user_id:a1b2`` has an id. ``own private`` is an image of the caller's
+project, and ``other public status:queued`` belongs to another project.
 """
 
 import ast
@@ -20,7 +20,7 @@ from images_service.policy import enforcer
 from images_service.policy import expressions
 from images_service.policy import mistakes
 
-# Keystone's roles, each with those that it implies.
+# Keystone's roles, each with the roles that it implies.
 STANDARD: Mapping[str, tuple[str, ...]] = {
     "admin": ("admin", "manager", "member", "reader"),
     "manager": ("manager", "member", "reader"),
@@ -43,7 +43,7 @@ _SPECIAL = ("status", "image_id", _PROJECT)
 
 
 class Persona(NamedTuple):
-    """Someone who asks for something."""
+    """An example of a caller."""
 
     name: str
     caller: context.RequestContext
@@ -52,8 +52,8 @@ class Persona(NamedTuple):
 class Image(NamedTuple):
     """A kind of images.
 
-    :param own: whether they are of the caller's project.
-    :param words: its name in a sentence, with ``images``.
+    :param own: whether the images belong to the caller's project.
+    :param words: name of the kind in a sentence, with ``images``.
     """
 
     name: str
@@ -68,9 +68,9 @@ class Image(NamedTuple):
 
     @property
     def visible(self) -> bool:
-        """Whether callers who are no administrators see it.
+        """Whether callers other than administrators see the image.
 
-        Another project's shared image is shared with theirs.
+        Shared images of other projects are shared with the caller's project.
         """
         return self.own or self.attributes["visibility"] != "private"
 
@@ -117,7 +117,7 @@ def image(name: str) -> Image:
         "protected": False,
         "image_id": _IMAGE_ID,
     }
-    # Its own project is the caller's.
+    # The project of an own image is the caller's, so a name can't set it.
     special = [key for key in _SPECIAL if (owner, key) != ("own", _PROJECT)]
     for word in words:
         kind, colon, value = word.partition(":")
@@ -139,7 +139,7 @@ def image(name: str) -> Image:
     return Image(name, owner == "own", text, attributes)
 
 
-# The kinds that the defaults and the service itself tell apart.
+# The kinds that the default rules and the service itself distinguish.
 IMAGES = tuple(
     image(f"{owner} {word}")
     for owner in ("own", "other")
@@ -153,7 +153,7 @@ def standard() -> list[Persona]:
 
 
 class Named(NamedTuple):
-    """What rules name: parts of the names of personas and of images."""
+    """Values in rules, as parts of the names of personas and of images."""
 
     callers: tuple[str, ...]
     images: tuple[str, ...]
@@ -177,7 +177,7 @@ class Named(NamedTuple):
 
 
 def named(snapshots: Iterable[enforcer.Snapshot]) -> Named:
-    """Return what rules compare callers and images with."""
+    """Return the values that rules compare callers and images with."""
     callers: dict[str, None] = {}
     images: dict[str, None] = {}
     conditions = (
@@ -191,7 +191,7 @@ def named(snapshots: Iterable[enforcer.Snapshot]) -> Named:
         kind, _, match = str(condition).partition(":")
         attribute = expressions.compares_with(condition)
         if attribute in _SPECIAL:
-            # Others name a caller's attribute: project_id:%(project_id)s.
+            # Other conditions name an attribute: project_id:%(project_id)s.
             with contextlib.suppress(ValueError):
                 images[f"{attribute}:{ast.literal_eval(kind)}"] = None
         elif "%" in match:
@@ -201,7 +201,7 @@ def named(snapshots: Iterable[enforcer.Snapshot]) -> Named:
                 word = f"role:{match}" if ":" in match else match
                 callers[word] = None
         elif kind == "is_admin_project":
-            # Without it, personas are of the administrators' project.
+            # By default, the project of personas is the administrators'.
             callers["is_admin_project:False"] = None
         elif kind in _caller_attributes():
             callers[f"{kind}:{match}"] = None
@@ -211,7 +211,7 @@ def named(snapshots: Iterable[enforcer.Snapshot]) -> Named:
 def _caller_attributes() -> list[str]:
     """Return the attributes of a caller that a persona's name can give.
 
-    The service refuses tokens without a project.
+    A scope other than a project is left out: the service refuses such tokens.
     """
     values = context.RequestContext(overwrite=False).to_policy_values()
     without = ("roles", "system_scope", "domain_id")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Why requests were refused: one line of the log for each, and its reader."""
+"""Logs why a request was refused, in one line, and reads such lines."""
 
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ _MARK = "Refused: "
 class Refusal(NamedTuple):
     """A request that was answered 403.
 
-    :ivar request_id: as the headers of the answer tell it.
+    :ivar request_id: the id in the headers of the answer.
     :ivar why: the conditions that decided, or a sentence.
     :ivar caller: the values that rules read.
     :ivar target: the attributes that rules read, None if no rule decided.

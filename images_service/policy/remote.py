@@ -31,7 +31,7 @@ class Credentials(dict[str, Any]):
 
 
 class RemoteCheck(policy.Check):
-    """A condition that a remote service or a plug-in decides, guarded."""
+    """A condition that a remote service or plug-in decides by a deadline."""
 
     def __init__(
         self, check: expressions.AnyCheck, service: guard.Guard
@@ -59,7 +59,7 @@ class RemoteCheck(policy.Check):
                 getattr(creds, "deadline", math.inf),
             )
         except guard.Refused as error:
-            # Not logged: there can be many.
+            # There can be many refusals, so they are not logged.
             raise exception.PolicyUnavailable from error
         except Exception as error:
             LOG.error(

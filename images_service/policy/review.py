@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What rules mean: who may do what with which images.
+"""Decides which actions the rules allow personas, on which kinds of images.
 
 ``decide`` answers as the service answers a request. Matrices, comparisons and
-tests of rules ask it.
+tests of rules use it.
 """
 
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ ALLOWED = "allowed"
 REFUSED = "refused"
 # The caller does not see the image.
 NOT_FOUND = "not found"
-# A remote service decides. It is not asked.
+# A remote service decides, but a review does not ask it.
 REMOTE = "remote"
 
 # How much an answer allows.
@@ -45,9 +45,9 @@ class Decision(NamedTuple):
 
 
 class Question(NamedTuple):
-    """What a persona does: an action that a rule allows, on some images.
+    """A persona, the rule of an action, and a kind of images.
 
-    :ivar image: None if the action is on no image: a list, for example.
+    :ivar image: None if the action needs no image: a list, for example.
     """
 
     rule: policy.RuleDefault
@@ -61,10 +61,10 @@ def decide(
     caller: context.RequestContext,
     image: Image | None,
 ) -> Decision:
-    """Return the answer to a caller.
+    """Return the service's answer to a caller.
 
-    The order is that of a request: who sees the image, what the rule of the
-    action says, and the protection of the image.
+    The order of checks is the same as for a request: the visibility of the
+    image, the rule of the action, the protection of the image.
     """
     judged = functools.partial(_judged, snapshot, caller=caller)
     if rule == rules.CONTEXT_IS_ADMIN:
@@ -125,7 +125,7 @@ def action(rule: str) -> str:
 def kinds(
     rule: policy.RuleDefault, images: Sequence[Image] = IMAGES
 ) -> list[Image | None]:
-    """Return the images that a rule is asked about, None for no image."""
+    """Return the kinds of images that a rule decides on, None for no image."""
     if not isinstance(rule, policy.DocumentedRuleDefault):
         return [None]
     on_image = ["{image_id}" in each["path"] for each in rule.operations]
@@ -183,10 +183,10 @@ def changed(
 
 
 def sentences(flips: Sequence[Flip]) -> list[str]:
-    """Return flips in words, those that allow more first.
+    """Return sentences for flips; flips that allow more come first.
 
-    A persona with several parts is left out where it flips as a persona with
-    one of them does. Personas that flip for the same images share a sentence.
+    A persona is left out if a persona with one of its parts has the same flip.
+    Personas with flips for the same images share a sentence.
     """
     found = {_key(flip, flip.question.persona.name) for flip in flips}
     told: dict[tuple[bool, str, str], dict[str, list[Image]]] = {}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of rules, and what rules know of a target."""
+"""Names of rules, and the attributes of targets that rules can read."""
 
 from oslo_policy import policy
 
@@ -15,10 +15,10 @@ PROJECT_ATTRIBUTES = frozenset({"project_id"})
 
 
 def attributes(rule: policy.RuleDefault) -> frozenset[str]:
-    """Return what a rule can look at of its target.
+    """Return the attributes of its target that a rule can read.
 
-    A list is asked with the caller's own project. Whether a caller is an
-    administrator is asked without a target: the answer is the same for all
+    The target of a list is the caller's own project. The rule that makes a
+    caller an administrator has no target, since its result is the same for all
     images.
     """
     if not isinstance(rule, policy.DocumentedRuleDefault):
