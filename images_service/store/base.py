@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The interface of stores, without SQL and HTTP.
 
-A change is optimistic: an action reads an image, decides what becomes of it,
-and writes on the condition that the image is still the same.  Where another
-change came first, the whole action runs again.
+A change is optimistic: an action reads an image, checks it, and writes only if
+the image is still the same. If another change came first, the whole action
+runs again.
 """
 
 import abc
@@ -31,7 +31,7 @@ LOG = log.getLogger(__name__)
 
 R = TypeVar("R")
 
-# Seconds for all runs of an action, and for all that these ask the store.
+# Seconds for all runs of an action, with all their queries.
 TIME_LIMIT = 4.0
 # Seconds from the arrival of a request to the end of its action, and those
 # that must be left at the action's start: a statement that its deadline ends
@@ -46,7 +46,7 @@ class Changed(Exception):
 
 
 class _Action(NamedTuple):
-    """An action that runs, maybe not for the first time."""
+    """An action that runs, for the first time or again."""
 
     begun: float
     held: dict[Hashable, Any]
@@ -59,15 +59,15 @@ _ACTION: contextvars.ContextVar[_Action | None] = contextvars.ContextVar(
 
 
 def begun() -> float:
-    """Return when this action has begun; outside of actions, the time now."""
+    """Return the start of this action; outside of actions, the time now."""
     action = _ACTION.get()
     return time.monotonic() if action is None else action.begun
 
 
 def deadline() -> float:
-    """Return when this action must end; outside of actions, never.
+    """Return the deadline of this action, by the monotonic clock.
 
-    By the monotonic clock.
+    Outside of actions, it is infinite.
     """
     action = _ACTION.get()
     return math.inf if action is None else action.begun + TIME_LIMIT
@@ -76,11 +76,10 @@ def deadline() -> float:
 def hold(
     key: Hashable, make: Callable[[], contextlib.AbstractContextManager[R]]
 ) -> R:
-    """Enter a context until the action ends, over all of its runs.
+    """Enter a context, which stays open until the last run of the action ends.
 
-    Only inside of an action.
-
-    :param key: a second call with the same key returns what the first one did.
+    :param key: a second call with the same key returns the first result.
+    :raises RuntimeError: no action runs.
     """
     action = _ACTION.get()
     if action is None:
@@ -92,9 +91,9 @@ def hold(
 
 
 def retried(act: Callable[[], R], arrived: float = math.inf) -> R:
-    """Run an action, again if it raises ``Changed``; return its result.
+    """Run an action until it does not raise ``Changed``; return its result.
 
-    All its runs share one time limit.
+    All runs share one time limit.
 
     :param arrived: when its request arrived, by the monotonic clock. The time
         that the request has waited for a thread, Keystone and remote checks is
@@ -138,7 +137,7 @@ class ImageStore(abc.ABC):
         """Return one image that is not deleted.
 
         :param image_id: any text; a UUID in any letter case finds an image.
-        :raises ImageNotFound: there is none, or it is not visible.
+        :raises ImageNotFound: the image does not exist, or is not visible.
         """
 
     @abc.abstractmethod
@@ -147,7 +146,7 @@ class ImageStore(abc.ABC):
     ) -> model.Page[model.T]:
         """Return a page of images, newest first, then by id, descending.
 
-        :param kind: only its attributes are read.
+        :param kind: class of the results; only its attributes are read.
         :raises MarkerNotFound: the marker is unknown or not visible.
         """
 
@@ -158,20 +157,20 @@ class ImageStore(abc.ABC):
         items: Mapping[str, str],
         token: str | None = None,
     ) -> model.Image:
-        """Replace an image's metadata and return the image after it.
+        """Replace an image's metadata and return the changed image.
 
-        :param image: as the action read it.
-        :param token: the caller's, for a store that asks Glance.
-        :raises Changed: it has changed since.
+        :param image: the image, as the action read it.
+        :param token: the caller's token, for a store that asks Glance.
+        :raises Changed: the image has changed since then.
         """
 
     @abc.abstractmethod
     def delete(self, image: model.Image, token: str | None = None) -> None:
         """Mark an image as deleted.
 
-        :param image: as the action read it.
-        :param token: the caller's, for a store that asks Glance.
-        :raises Changed: it has changed since.
+        :param image: the image, as the action read it.
+        :param token: the caller's token, for a store that asks Glance.
+        :raises Changed: the image has changed since then.
         """
 
     @abc.abstractmethod
@@ -181,20 +180,20 @@ class ImageStore(abc.ABC):
         """Store images, each wholly or not at all.
 
         :param replace: replace images that exist; else they are refused.
-        :returns: for each image why it was refused, or None.
+        :returns: for each image the error that refuses it, or None.
         """
 
     @abc.abstractmethod
     def ping(self) -> None:
         """Check that images can be read.
 
-        :raises StoreUnavailable: they can't.
+        :raises StoreUnavailable: they can't be read.
         """
 
     def warning(self) -> str | None:
-        """Return what operators should know of the images, None for nothing.
+        """Return a warning for operators about the images, or None.
 
-        :raises StoreUnavailable: it can't be found out.
+        :raises StoreUnavailable: the database does not answer.
         """
         return None
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Changes that operators make: imports, edits, purges, checks.
 
-Each of them locks the rows of its images before it reads what it changes.
+Each change locks the rows of its images before it reads them.
 """
 
 from collections.abc import Callable
@@ -80,7 +80,7 @@ def add(
         try:
             store(db, changed, changed.keys() & taken)
         except sa.exc.IntegrityError as error:
-            # Another process has just stored one of them.
+            # Another process has just stored one of the images.
             raise db_exc.RetryRequest(error) from error
     return results
 
@@ -94,8 +94,8 @@ def edit(
     """Change an image in one transaction.
 
     :param image_id: a UUID in any letter case.
-    :param change: takes the image as it is and returns it as it is to be; may
-        be called again.  What it raises leaves the image as it was.
+    :param change: takes the present image and returns the changed one; may be
+        called again. If it raises an error, the image stays unchanged.
     :raises ImageNotFound: there is no such image, or it is deleted.
     """
     with database.writer.begin() as db:
@@ -123,11 +123,11 @@ def purge(
 ) -> Iterator[int]:
     """Remove images that were deleted before a time, the oldest first.
 
-    Their ids are kept, and never used again.  The transactions are small:
-    the purge can be ended at any time and started again later.
+    The ids are kept, and never used again. The transactions are small, so the
+    purge can be interrupted at any time and started again later.
 
     :param before: UTC.
-    :param max_rows: at most so many images.
+    :param max_rows: maximum number of images.
     :returns: yields the number of images that each transaction has removed.
     """
     left = math.inf if max_rows is None else max_rows
@@ -156,7 +156,7 @@ def _purge(
         # An import may have replaced one of them in between.
         ids = _locked(db, images.c.id.in_(found), deleted)
         if ids:
-            # This deletes their rows of other tables as well.
+            # This also deletes the rows of these images in other tables.
             db.execute(sa.delete(images).where(images.c.id.in_(ids)))
             db.execute(
                 sa.insert(purged_images), [{"id": image} for image in ids]
@@ -165,10 +165,10 @@ def _purge(
 
 
 def check(database: engine.Database, *, repair: bool) -> Iterator[str]:
-    """Compare the search index with the images and members that it repeats.
+    """Compare the search index with the images and members that it copies.
 
-    :param repair: restore it where it differs.
-    :returns: yields the id of each image where it differs.
+    :param repair: restore the entries that differ.
+    :returns: yields the id of each image whose entries differ.
     """
     last = ""
     while True:
@@ -182,7 +182,7 @@ def check(database: engine.Database, *, repair: bool) -> Iterator[str]:
 def _check(
     database: engine.Database, after: str, repair: bool
 ) -> tuple[list[str], str]:
-    """Check the images after an id; return the wrong ones, and the last."""
+    """Check the images after an id; return wrong ids, and the last id."""
     with database.writer.connect() as db:
         batch = (
             sa.select(images.c.id)
@@ -244,7 +244,7 @@ def stored(
 
 
 def is_same(old: model.NewImage, new: model.NewImage) -> bool:
-    """Tell whether an image would replace another one by the same."""
+    """Tell whether a new image is the same as a stored one."""
     generation, metadata = old.image.generation, old.image.metadata
     return (
         new.image._replace(generation=generation, metadata=metadata)

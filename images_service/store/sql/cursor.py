@@ -18,16 +18,15 @@ import sqlalchemy as sa
 R = TypeVar("R")
 Row = tuple[Any, ...]
 
-# Statements that each cache keeps.
+# Maximum number of statements in each cache.
 STATEMENTS = 1024
 
 
 class Statement(NamedTuple):
     """A compiled statement.
 
-    :param defaults: parameters by name, with the values that the statement
-        itself gives.
-    :param order: the names in the order of a driver that numbers parameters.
+    :param defaults: parameters by name, with the statement's own values.
+    :param order: the names in order, for a driver that numbers parameters.
     :param encoders: convert parameters, by name.
     :param decoders: convert columns of the rows, by number.
     """
@@ -39,7 +38,7 @@ class Statement(NamedTuple):
     decoders: list[tuple[int, Callable[[Any], Any]]]
 
     def parameters(self, values: Mapping[str, Any]) -> Any:
-        """Return the parameters as the driver takes them.
+        """Return the parameters in the form that the driver takes.
 
         :param values: by name; names that the statement lacks are ignored.
         """
@@ -51,7 +50,7 @@ class Statement(NamedTuple):
         return {name: given[name] for name in self.defaults}
 
     def decoded(self, fetched: list[Row]) -> list[Row]:
-        """Return rows with the values of the columns' types."""
+        """Return rows with values converted by the columns' types."""
         if not self.decoders:
             return fetched
         rows = [list(row) for row in fetched]
@@ -132,8 +131,8 @@ class Cursor:
             cursor.execute(text, *parameters)
             found = result(cursor)
         except BaseException as error:
-            # This closes the cursor, and drops the connection, and those that
-            # are as old, if it is lost.
+            # This closes the cursor. If the connection is lost, this also
+            # drops it, and connections that are as old.
             self.db._handle_dbapi_exception(
                 error, text, parameters, cursor, None
             )

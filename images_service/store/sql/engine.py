@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Connections to the database: every wait for it has a deadline.
+"""Connects to the database, with a deadline for every wait.
 
-oslo.db would ping before each use, and open SQLite's file each time.  Both
-cost more than a statement, so the engines are made here, from its options.
+oslo.db would ping before each use, and open SQLite's file each time. Both cost
+more than a statement, so this module creates engines from oslo.db's options.
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ class Timeouts:
     :param connect: for opening a connection.
     :param lock: for getting a lock.
     :param statement: for a statement with its locks; the server enforces it.
-    :param total: for all that an action asks the database.
+    :param total: for all queries of an action.
     """
 
     connect: int
@@ -48,11 +48,11 @@ class Timeouts:
 REQUESTS = Timeouts(connect=3, lock=3, statement=3.5, total=base.TIME_LIMIT)
 # A command of an operator, such as an import or a migration, may take long.
 COMMANDS = Timeouts(connect=10, lock=10, statement=3600, total=limits.DAY)
-# What the mirror stores may wait for requests, which must not wait for it.
+# The mirror may wait for requests, but requests must not wait for the mirror.
 MIRROR = Timeouts(connect=10, lock=10, statement=60, total=120)
 
-# Seconds: a statement that loses its connection later than this is not sent
-# again, since the server hangs and the connection was not an old one.
+# Seconds after which a statement that loses its connection is not sent again:
+# the server hangs, since a connection from before a restart fails at once.
 _STALE = 1.0
 # Connections that writes leave to reads.
 _FOR_READS = 2
@@ -63,12 +63,12 @@ _DATETIME = 12
 class Server:
     """Runs requests' reads and writes on one database server.
 
-    All that one action asks has one time limit.  A bounded number of threads
-    wait for the server; see ``limits.Slots``.
+    All queries of an action share one time limit. The number of threads that
+    wait for the server is limited; see ``limits.Slots``.
 
     :param engine: its connections are in autocommit, so a read is one round
-        trip, and a transaction begins with a BEGIN of its own.
-    :param seconds: the limit.
+        trip, and a transaction sends its own BEGIN.
+    :param seconds: the time limit.
     """
 
     def __init__(self, engine: sa.Engine, slots: int, seconds: float) -> None:
@@ -83,8 +83,8 @@ class Server:
     def read(self, ask: Callable[[cursor.Cursor], R]) -> R:
         """Call a function that reads, and return its result.
 
-        It is called again if its connection was lost: after a restart of the
-        server the pool holds lost connections.
+        The function is called again if its connection was lost: after a
+        restart of the server, the pool contains lost connections.
 
         :raises StoreUnavailable: the database doesn't answer.
         """
@@ -93,8 +93,8 @@ class Server:
     def write(self, change: Callable[[cursor.Cursor], R]) -> R:
         """Call a function that writes, in a transaction; return its result.
 
-        It is called again as in ``read``, except if the connection was lost
-        during COMMIT: the change may have been stored.
+        The function is called again as in ``read``, except if the connection
+        was lost during COMMIT: the change may have been stored.
 
         :raises base.Changed: another transaction came first.
         :raises StoreUnavailable: the database doesn't answer, or the
@@ -107,7 +107,7 @@ class Server:
                 with _transaction(db, _begin(db.db, deadline)):
                     return change(db)
             except sa.exc.DBAPIError as error:
-                # Nodes of a Galera cluster find some at COMMIT.
+                # Nodes of a Galera cluster find some deadlocks at COMMIT.
                 if failures.is_deadlock(error):
                     raise base.Changed from error
                 raise
@@ -149,8 +149,8 @@ def _begin(db: sa.Connection, deadline: float) -> str:
     """Return the statement that begins a transaction which writes."""
     if db.dialect.name != "sqlite":
         return "BEGIN"
-    # It takes the lock at once: a transaction that has read before may fail
-    # when it writes.
+    # BEGIN IMMEDIATE takes the lock at once: a transaction that reads first
+    # may fail when it writes.
     left = max(deadline - time.monotonic(), 0)
     seconds = min(limits.of_url(db.engine.url, "timeout"), left)
     raw: Any = db.connection.dbapi_connection
@@ -162,7 +162,7 @@ def _begin(db: sa.Connection, deadline: float) -> str:
 def _transaction(db: cursor.Cursor, begin: str) -> Iterator[None]:
     """Run a transaction on a connection in autocommit.
 
-    :param begin: the statement that begins it.
+    :param begin: the statement that begins the transaction.
     :raises StoreUnavailable: the answer to COMMIT was lost.
     """
     db.send(begin)
@@ -176,7 +176,7 @@ def _transaction(db: cursor.Cursor, begin: str) -> Iterator[None]:
     except Exception as error:
         if failures.lost_connection(error):
             raise failures.unavailable(error) from error
-        # SQLite leaves it open.
+        # SQLite leaves the transaction open.
         _roll_back(db)
         raise
 
@@ -194,12 +194,12 @@ def _roll_back(db: cursor.Cursor) -> None:
 class Database:
     """A database: its primary, and a replica that may lag behind it.
 
-    ``primary`` and ``replica`` are for what requests ask; ``writer`` is for
-    the transactions of commands.  Nothing connects before the first query.
+    ``primary`` and ``replica`` are for the queries of requests; ``writer`` is
+    for the transactions of commands. The first query opens a connection.
 
     :param conf: its ``[database]`` group is read.
-    :param timeouts: ``COMMANDS`` where an operator waits, not a request.
-    :raises oslo_config.cfg.Error: no database is named.
+    :param timeouts: ``COMMANDS`` for commands of operators.
+    :raises oslo_config.cfg.Error: no database is configured.
     :raises sqlalchemy.exc.ArgumentError: its URL is wrong.
     :raises ImportError: its driver is not installed.
     """
@@ -224,20 +224,20 @@ class Database:
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[sa.Connection]:
-        """Provide a transaction that reads everything as of one moment.
+        """Provide a transaction that reads the state of one moment.
 
-        On SQLite it does not wait for other writers until it writes.
+        On SQLite, it does not wait for other writers until it writes.
         """
         with self.primary.engine.connect() as db:
             postgresql = db.dialect.name == "postgresql"
-            # The others do so by default.
+            # The other databases have this level by default.
             level = " ISOLATION LEVEL REPEATABLE READ" if postgresql else ""
             begin = f"BEGIN{level}"
             with _transaction(self.primary.cursor_of(db), begin):
                 yield db
 
     def connection_counts(self) -> tuple[int, int]:
-        """Return how many of requests' connections are used, and idle."""
+        """Return the numbers of used and idle connections of requests."""
         pools: list[Any] = [
             server.engine.pool for server in {self.primary, self.replica}
         ]
@@ -272,7 +272,7 @@ def _engine(
         _make_private(url)
     engine = sa.create_engine(
         url,
-        # Errors go to the log, and parameters are tenants' data.
+        # Errors are logged, and parameters are tenants' data.
         hide_parameters=True,
         isolation_level="AUTOCOMMIT",
         # A connection in autocommit has nothing to roll back.
@@ -302,12 +302,12 @@ def _engine(
 
 
 def _convert_times(raw: Any) -> None:
-    """Have a driver for MariaDB and MySQL read times as Python does.
+    """Make a driver for MariaDB and MySQL use Python's parser for times.
 
-    Python's own parser takes a tenth of the time that theirs take, and a page
-    of a thousand images has two thousand times.
+    It takes a tenth of the time of the drivers' parsers, and a page of a
+    thousand images has two thousand times.
     """
-    # mysqlclient's name, or PyMySQL's, of the converters by a column's type.
+    # mysqlclient and PyMySQL have different names for their converters.
     name = "converter" if hasattr(raw, "converter") else "decoders"
     converters = dict(getattr(raw, name))
     converters[_DATETIME] = datetime.datetime.fromisoformat
@@ -349,13 +349,13 @@ def _first_statements(
         if not options.sqlite_synchronous:
             yield "PRAGMA synchronous=OFF"
     elif dialect.name == "postgresql":
-        # Where statistics are wrong, PostgreSQL compiles the statement of a
-        # list to machine code, which takes seconds.
+        # If statistics are wrong, PostgreSQL compiles the statement of a list
+        # to machine code, which takes seconds.
         yield "SET jit = off"
         yield f"SET lock_timeout = '{lock}s'"
         yield f"SET statement_timeout = {milliseconds}"
     else:
-        # MySQL's limits SELECT only.
+        # MySQL's variable limits SELECT only.
         most = (
             {"max_statement_time": timeouts.statement}
             if getattr(dialect, "is_mariadb", False)
@@ -366,7 +366,7 @@ def _first_statements(
             "innodb_lock_wait_timeout": lock,
             # For locks of tables; the server's default is a day.
             "lock_wait_timeout": lock,
-            # An empty one means that of the server.
+            # An empty value keeps the mode of the server.
             "sql_mode": options.mysql_sql_mode
             and f"'{options.mysql_sql_mode}'",
             "wsrep_sync_wait": options.mysql_wsrep_sync_wait,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tells temporary failures of a database and deadlocks from bugs."""
+"""Distinguishes temporary failures of a database and deadlocks from bugs."""
 
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -72,7 +72,7 @@ def unavailability() -> Iterator[None]:
 
 
 def unavailable(error: Exception) -> exception.StoreUnavailable:
-    """Log a temporary failure; return the caller's error, which it causes."""
+    """Log a temporary failure; return the error for the caller."""
     # The driver's message has neither the statement nor its values.
     LOG.error("The database is not available: %s", cause(error) or error)
     found = exception.StoreUnavailable()
@@ -106,19 +106,19 @@ def _is_temporary(error: Exception) -> bool:
         return code == _READ_ONLY or code[:2] in _SQLSTATE_CLASSES
     if code is not None:
         return code in _MYSQL
-    # psycopg raises OperationalError without a code where it gets no
-    # connection.  Its other errors without a code are bugs of this service.
+    # psycopg raises OperationalError without a code if it gets no connection.
+    # Its other errors without a code are bugs of this service.
     return "OperationalError" in [kind.__name__ for kind in type(found).mro()]
 
 
 def cause(error: BaseException) -> BaseException | None:
-    """Return the driver's own exception, below SQLAlchemy's."""
+    """Return the driver's own exception, inside SQLAlchemy's."""
     found: BaseException | None = getattr(error, "orig", None)
     return found
 
 
 def _code(found: BaseException | None) -> int | str | None:
-    """Return MariaDB's and MySQL's number, or PostgreSQL's SQLSTATE."""
+    """Return the number of MariaDB or MySQL, or the SQLSTATE of PostgreSQL."""
     number = found.args[0] if found is not None and found.args else None
     if isinstance(number, int):
         return number
@@ -127,10 +127,10 @@ def _code(found: BaseException | None) -> int | str | None:
 
 
 def retry_deadlocks(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a method that writes: try again after a deadlock.
+    """Decorate a function that writes: run it again after a deadlock.
 
-    The method runs as a whole each time, so it must open its transaction
-    itself.  Retries take two seconds at most; then it raises StoreUnavailable.
+    The whole function runs again, so it must open its transaction itself.
+    Retries take two seconds at most; then it raises StoreUnavailable.
     """
     attempt = db_api.wrap_db_retry(
         max_retries=5,

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Leases: one writer of an image at a time, over all processes and nodes.
 
-Glance loses one of two changes that it gets at the same time.  No transaction
-stays open while Glance is asked, and a lease ends by itself if its holder
-does.  The clocks of the nodes may differ by less than ``SECONDS`` exceeds the
+Glance loses one of two changes that it gets at the same time. With a lease, no
+transaction stays open while Glance is asked, and a lease expires if its holder
+ends. The clocks of the nodes must differ by less than ``SECONDS`` minus the
 time that Glance gets for an answer.
 """
 
@@ -21,12 +21,11 @@ from images_service.store.sql import cursor
 from images_service.store.sql import engine
 from images_service.store.sql.schema import image_leases
 
-# A lease ends after so many seconds.
+# Seconds after which a lease expires.
 SECONDS = 15
-# The longest pause, in seconds, before a lease that another holds is asked
-# for again.
+# Maximum seconds before the next attempt to take a lease that is not free.
 _PAUSE = 0.03
-# Seconds after which a holder counts as hanging: most take a tenth.
+# Seconds after which a holder counts as hanging: most need a tenth of this.
 _PATIENCE = 1.5
 
 _EXPIRED = (
@@ -50,9 +49,9 @@ class Lease:
     """The right to change an image in Glance.
 
     :param deadline: by the monotonic clock.
-    :ivar is_kept: whether it stays when its action ends, until it expires.
-    :raises StoreUnavailable: others hold it until the deadline, or one of
-        them for long.
+    :ivar is_kept: whether the lease stays after its action, until it expires.
+    :raises StoreUnavailable: other holders have the lease until the deadline,
+        or one of them has it for too long.
     """
 
     def __init__(
@@ -73,7 +72,7 @@ class Lease:
             time.sleep(pause)
 
     def _take(self) -> str | None:
-        """Take the lease if it is free; return who has it.
+        """Take the lease if it is free; return its holder.
 
         :returns: None if another process is just taking it.
         """
@@ -101,10 +100,10 @@ class Lease:
             return None
 
     def end(self) -> None:
-        """Give the lease back."""
+        """Release the lease."""
         given = {"of_image": self._image_id, "by": self._holder}
         try:
             self._database.primary.write(lambda db: db.change(_END, given))
         except (base.Changed, exception.StoreUnavailable):
-            # It ends by itself.
+            # The lease expires.
             return

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Time limits that the drivers do not have.
 
-Their time-outs count from the last byte, and are of one statement each.
+The drivers' time-outs begin again at each byte, and limit only one statement.
 """
 
 from collections.abc import Callable
@@ -39,24 +39,24 @@ _INTERVAL = 0.2
 DAY = 24 * 3600.0
 # The key of a connection's guard.
 GUARD = "images_service.guard"
-# When a connection that is being opened must be ready, by the monotonic clock.
+# Deadline for the opening of a connection, by the monotonic clock.
 DEADLINE: contextvars.ContextVar[float] = contextvars.ContextVar("deadline")
 
 
 class Slots:
-    """Bounds how many threads use a server at a time.
+    """Limits how many threads use a server at the same time.
 
     While the server answers, a thread that finds no free slot waits for one.
     While the server hangs, such a thread is refused at once, so that it can
     serve requests that do not need the server.  The threads that hold a slot
     notice when the server answers again.
 
-    :param count: how many threads.
-    :param name: of the server, for the log.
+    :param count: maximum number of threads.
+    :param name: name of the server, for the log.
     :param patience: seconds without an answer after which the server counts
         as hanging.
-    :param waiters: how many threads wait for a slot while the server is slow;
-        others are refused.
+    :param waiters: maximum number of threads that wait for a slot while the
+        server is slow; others are refused.
     """
 
     def __init__(
@@ -81,8 +81,8 @@ class Slots:
         """Hold a slot.
 
         :param deadline: by the monotonic clock.
-        :raises StoreUnavailable: there is none, and the server hangs
-            or the deadline has passed.
+        :raises StoreUnavailable: no slot is free, and the server hangs or the
+            deadline has passed.
         """
         start = self._take(deadline)
         in_time = True
@@ -132,7 +132,7 @@ class Slots:
 
 
 class Guard:
-    """Ends what a connection does when its deadline has passed.
+    """Ends a connection's statement when its deadline has passed.
 
     :param raw: the driver's connection.
     :ivar deadline: by the monotonic clock.
@@ -149,17 +149,17 @@ class Guard:
             return
         # PyMySQL does not show its descriptor.
         number = raw.fileno() if hasattr(raw, "fileno") else raw._sock.fileno()
-        # The driver may close its descriptor at any time; its number may then
-        # be that of another file.
+        # The driver may close its descriptor at any time; another file may
+        # then get its number.
         self._socket = socket.socket(fileno=os.dup(number))
         self._end = functools.partial(self._socket.shutdown, socket.SHUT_RDWR)
 
     def check(self) -> None:
-        """End what the connection does if it is late."""
+        """End the connection's statement if it is late."""
         with self._lock:
             if time.monotonic() <= self.deadline:
                 return
-            # The other end, or SQLAlchemy, may have closed it.
+            # The server or SQLAlchemy may have closed the connection.
             with contextlib.suppress(OSError, sqlite3.Error):
                 self._end()
             if not self._has_ended:
@@ -167,20 +167,20 @@ class Guard:
                 self._has_ended = True
 
     def release(self) -> None:
-        """End nothing until there is another deadline."""
+        """Remove the deadline."""
         with self._lock:
             self.deadline = math.inf
             self._has_ended = False
 
     def close(self) -> None:
-        """Forget a connection that is about to be closed."""
+        """Stop guarding a connection that is about to be closed."""
         self.release()
         if self._socket is not None:
             self._socket.close()
 
 
 class Watch:
-    """Checks the deadlines of connections, in a thread while there are any."""
+    """Checks the deadlines of connections in a thread, while any are open."""
 
     def __init__(self) -> None:
         self._guards: weakref.WeakValueDictionary[int, Guard] = (
@@ -201,7 +201,7 @@ class Watch:
         return guard
 
     def end(self) -> None:
-        """End the thread if there are no connections: a fork may follow."""
+        """End the thread before a fork, if there are no connections."""
         with self._changed:
             thread = self._thread
             self._changed.notify()
@@ -224,10 +224,10 @@ class Watch:
 class Opener:
     """Opens connections in other threads, so that a request can stop waiting.
 
-    A server that sends a byte now and then, or a name server that hangs, holds
-    such a thread.
+    A server that sends a byte now and then, or a name server that hangs, keeps
+    such a thread busy.
 
-    :param most: how many threads.
+    :param most: maximum number of threads.
     """
 
     def __init__(self, most: int) -> None:
@@ -236,14 +236,14 @@ class Opener:
     def open(self, connect: Callable[[], R], seconds: float) -> R:
         """Open a connection.
 
-        :raises StoreUnavailable: there is none in time, or all threads
-            wait for others.
+        :raises StoreUnavailable: there is no connection in time, or all
+            threads are busy.
         """
         if not self._free.acquire(blocking=False):
             raise failures.unavailable(TimeoutError("too many attempts"))
         made: futures.Future[R] = futures.Future()
         try:
-            # A pool's threads would keep a process from ending.
+            # The threads of a pool would prevent the process from ending.
             threading.Thread(
                 target=self._open, args=(connect, made), daemon=True
             ).start()
@@ -256,7 +256,7 @@ class Opener:
                 raise failures.unavailable(TimeoutError("no answer in time"))
             return made.result()
         finally:
-            # Else an error keeps itself, and its socket, in a cycle.
+            # Otherwise a reference cycle keeps an error and its socket.
             del made
 
     def _open(
@@ -266,10 +266,10 @@ class Opener:
             try:
                 raw = connect()
             finally:
-                # Before the request continues, which may need it again.
+                # Release it first: the request may open another connection.
                 self._free.release()
         except Exception as error:
-            # Errors before it are in reference cycles, which keep the socket.
+            # Earlier errors are in reference cycles, which keep the socket.
             error.__context__ = None
             with contextlib.suppress(futures.InvalidStateError):
                 made.set_exception(error.with_traceback(None))
@@ -289,8 +289,8 @@ def limit_connections(
     An attempt to open a connection ends at ``DEADLINE``.  Each later use of
     the connection sets the deadline of its guard.
 
-    :param seconds: for opening a connection where there is no ``DEADLINE``.
-    :param most: how many connections may be opened at the same time.
+    :param seconds: for opening a connection if ``DEADLINE`` is not set.
+    :param most: maximum number of connections that are opened at one time.
     """
     opener = Opener(most)
 
@@ -303,13 +303,13 @@ def limit_connections(
         left = deadline() - time.monotonic()
         return opener.open(
             functools.partial(dialect.connect, *args, **kwargs),
-            # A second more, since the driver has the better error message.
+            # One second more, since the driver's error message is better.
             min(of_url(engine.url, "connect_timeout") + 1, left),
         )
 
     def guard(raw: Any, record: Any) -> None:
-        # SQLAlchemy prepares an engine's first connection alone, so this one
-        # may have waited for it.
+        # SQLAlchemy prepares an engine's first connection alone, so another
+        # connection may have waited for it.
         if time.monotonic() > deadline():
             raise failures.unavailable(TimeoutError("no answer in time"))
         record.info[GUARD] = watch.guard(raw, deadline())
@@ -327,5 +327,5 @@ def limit_connections(
 
 
 def of_url(url: sa.URL, parameter: str) -> float:
-    """Return a number of seconds that is a parameter of a URL."""
+    """Return a parameter of a URL, in seconds."""
     return float(str(url.query[parameter]))

@@ -2,19 +2,19 @@
 """The SQL of lists.
 
 A list is the union of index ranges: one for each audience of the viewer and
-each state.  No two ranges have an image in common.  One statement reads each
-range in the order of the list, from the place where the page starts and no
-further than the page is long; it merges them and reads the page's images.
+each state. No image is in two ranges. One statement reads each range in the
+order of the list, from the start of the page, up to the length of the page. It
+merges the ranges and reads the page's images.
 
-With a filter, the ranges are those of the filter's search entries.  With
-several filters, one of them leads: the ranges are those of its entries, and
-the others are looked up entry by entry.  A page is then read in rounds.  A
-probe finds the places that a number of entries of each filter reach.  The
-filter that reaches the furthest leads, and only to that place.  If the page
-is not full, the next round starts there, with a larger number.  So the rarest
-filter bounds the cost of a page, and no statement reads many entries.
+With one filter, the ranges contain the search entries of the filter. With
+several filters, one of them leads: the ranges contain its entries, and the
+other filters are looked up for each entry. A page is then read in rounds. Each
+round first probes a number of entries of each filter, for the place that they
+reach. The filter that reaches the furthest leads, up to this place. If the
+page is not full, the next round starts at this place, with more entries. So
+the rarest filter limits a page's cost, and no statement reads many entries.
 
-changes-since has an index in the order of changes.  It leads if it matches so
+changes-since has an index in the order of changes. It leads if it matches so
 few images that they can be sorted.
 """
 
@@ -33,17 +33,17 @@ from images_service.store.sql.schema import images
 from images_service.store.sql.schema import search_entries
 from images_service.store.sql.schema import State
 
-# When an image was created, and its id: the order of lists.
+# An image's time of creation and its id: the order of lists.
 Place = tuple[datetime.datetime, str]
 
-# Entries that the first round reads, for each row of the page, and the factor
-# by which each round reads more.
+# Entries that the first round reads for each row of the page, and the factor
+# by which each further round reads more.
 FIRST = 5
 FURTHER = 8
-# A statement reads so many entries well within its time limit.
+# Maximum entries of a round, which a statement reads within its time limit.
 _MOST = 50_000
 
-# Names of filters are those of their parameters.
+# Names of filters are the names of their parameters.
 _CHANGES = "changes_since"
 # The leader of a list without filters.
 _NO_FILTER = ""
@@ -51,11 +51,11 @@ _NO_FILTER = ""
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Plan:
-    """What decides the text of a list's statements.
+    """The parts of a list that decide the text of its statements.
 
-    :param ranges: how many there are.
-    :param filters: their names.
-    :param columns: of the images.
+    :param ranges: number of ranges.
+    :param filters: names of the filters.
+    :param columns: columns of the images.
     :param bounded: whether metadata that are longer than their share of the
         page are left out.
     """
@@ -76,7 +76,7 @@ class Plan:
 class Listing:
     """Reads lists.
 
-    :param dialect: of the database that they are read from.
+    :param dialect: dialect of the database.
     """
 
     def __init__(self, dialect: sa.Dialect) -> None:
@@ -92,13 +92,13 @@ class Listing:
         place: Place | None,
         columns: tuple[str, ...],
     ) -> list[cursor.Row]:
-        """Return the rows of a page, and one row more if there is one.
+        """Return the rows of a page, and one row more if more images follow.
 
         Metadata that are longer than their share of ``query.max_metadata`` are
         null, except on a page of one image.
 
-        :param place: the page starts after it.
-        :param columns: of the images.
+        :param place: the page starts after this place.
+        :param columns: columns of the images.
         """
         wanted = query.limit + 1
         filters: dict[str, Any] = {
@@ -110,7 +110,7 @@ class Listing:
         values = {**filters, "rows": wanted, "size": FIRST * wanted}
         bounded = query.max_metadata is not None and query.limit > 1
         if query.max_metadata is not None:
-            # If none has more, the page has no more than it may have.
+            # If no image exceeds its share, the page keeps its limit.
             values["share"] = query.max_metadata // wanted
         ranges = [
             (audience, state)
@@ -142,7 +142,7 @@ class Listing:
         values: dict[str, Any],
         after: bool,
     ) -> tuple[str, Place | None]:
-        """Return which filter leads, and to which place, None for the end."""
+        """Return the leading filter, and its last place, None for the end."""
         leaders = plan.leaders
         if len(leaders) == 1:
             return leaders[0], None
@@ -175,8 +175,8 @@ def statement(
 ) -> sa.Select[Any]:
     """Return the SELECT of a page, in the order of a list.
 
-    :param after: whether it starts after a place.
-    :param until: whether it ends at a place.
+    :param after: whether the page starts after a place.
+    :param until: whether the page ends at a place.
     """
     parts = []
     for number in range(plan.ranges):
@@ -226,8 +226,8 @@ def statement(
 def probe(dialect: str, plan: Plan, after: bool) -> sa.CompoundSelect[Any]:
     """Return a SELECT of the places that leaders reach in each range.
 
-    A leader reaches the entry after so many ones.  There is no row where the
-    range has no such entry.
+    A leader reaches the entry that follows ``size`` entries. If a range has no
+    such entry, there is no row for it.
     """
     parts = []
     for number in range(plan.ranges):
@@ -256,7 +256,7 @@ def _union(
     dialect: str, parts: list[sa.Select[Any]]
 ) -> sa.CompoundSelect[Any]:
     if dialect == "sqlite":
-        # It takes no parts in parentheses.
+        # SQLite accepts no parts in parentheses.
         parts = [sa.select(part.subquery()) for part in parts]
     return sa.union_all(*parts)
 
@@ -268,7 +268,7 @@ def _columns(dialect: str, plan: Plan) -> list[sa.ColumnElement[Any]]:
     if plan.bounded and "metadata" in plan.columns:
         size: sa.ColumnElement[int] = sa.func.octet_length(images.c.metadata)
         if dialect == "sqlite":
-            # It has octet_length only since 3.43.
+            # SQLite has octet_length only since 3.43.
             size = sa.func.length(sa.cast(images.c.metadata, sa.BLOB))
         share = sa.bindparam("share", type_=sa.BigInteger)
         columns[-1] = sa.case((size <= share, images.c.metadata)).label(
@@ -303,8 +303,8 @@ def _condition(source: sa.FromClause, name: str) -> sa.ColumnElement[bool]:
 def _matches(source: sa.FromClause, name: str) -> sa.ColumnElement[bool]:
     """Return whether a filter matches an image, looked up by primary key.
 
-    EXISTS says the same, but planners turn it into a join, and may then read
-    all images that the filter matches.
+    EXISTS has the same result, but planners turn it into a join, and may then
+    read all images that the filter matches.
     """
     table = image_audiences if name == _CHANGES else search_entries
     other = table.alias()
@@ -316,9 +316,9 @@ def _matches(source: sa.FromClause, name: str) -> sa.ColumnElement[bool]:
     return found.scalar_subquery().is_not(None)
 
 
-# Each database reads an index only from or to a place that is written like
-# this.  For the usual OR of two cases PostgreSQL reads all rows before the
-# place, and for a comparison of rows MariaDB does so.
+# With these conditions, each database reads an index only from or to a place.
+# With the usual OR of two cases, PostgreSQL reads all rows before the place;
+# with a comparison of rows, MariaDB does.
 
 
 def _after(source: sa.FromClause) -> list[sa.ColumnElement[bool]]:

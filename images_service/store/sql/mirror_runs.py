@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the mirror of Glance has done last, for commands and health checks."""
+"""The last runs of Glance's mirror, for commands and health checks."""
 
 from collections.abc import Mapping
 import datetime
@@ -37,7 +37,7 @@ def save(
 ) -> None:
     """Save the last run of a kind.
 
-    :param result: of JSON's types.
+    :param result: values of JSON's types.
     """
     now, text = timeutils.utcnow(), json.dumps(result)
 
@@ -49,7 +49,7 @@ def save(
     try:
         database.primary.write(act)
     except (base.Changed, sa.exc.IntegrityError):
-        # Another mirror has just saved its own.
+        # Another mirror has just saved its own run.
         return
 
 

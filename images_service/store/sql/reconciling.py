@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the store's images equal to those of Glance.
+"""Makes the store's images equal to Glance's.
 
-A process reads the generations, asks Glance, and stores the answer on the
-condition that the generations are still the same.  So any number of processes
-may do it at the same time.
+A process reads the generations, asks Glance, and stores the answer only if the
+generations are still the same. So any number of processes may do this at the
+same time.
 """
 
 from collections.abc import Collection
@@ -40,7 +40,7 @@ _IDS = (
 
 
 class Outcome(enum.Enum):
-    """What became of an image."""
+    """The result for an image."""
 
     CREATED = "created"
     CHANGED = "changed"
@@ -49,7 +49,7 @@ class Outcome(enum.Enum):
 
 
 def generation(database: engine.Database, image_id: str) -> int:
-    """Return an image's generation, deleted or not; 0 where there is none.
+    """Return an image's generation, deleted or not; 0 if there is no image.
 
     :param image_id: in lower case.
     """
@@ -57,7 +57,7 @@ def generation(database: engine.Database, image_id: str) -> int:
 
 
 def is_known(database: engine.Database, image_id: str) -> bool:
-    """Tell whether there is an image with an id that is not deleted."""
+    """Tell whether an image exists and is not deleted."""
     return _known(database, image_id)[1]
 
 
@@ -78,7 +78,7 @@ def ids(database: engine.Database) -> Iterator[str]:
 def different(
     database: engine.Database, new_images: Sequence[model.NewImage]
 ) -> tuple[list[str], list[str]]:
-    """Return the ids of images that differ, and of those that are missing."""
+    """Return the ids of images that differ, and of images that are missing."""
     wanted = {new.image.id for new in new_images}
     stored = database.primary.read(
         lambda db: admin.stored(db.db, wanted, lock=False)
@@ -99,12 +99,12 @@ def reconcile(
 ) -> dict[str, Outcome]:
     """Store images as they are in Glance, all or none of them.
 
-    An image that is the same keeps its generation.  One that was deleted, or
-    purged, may be there again.
+    An image that is the same keeps its generation. A deleted or purged image
+    may exist again.
 
-    :param generations: of each image, as they were before Glance was asked.
-    :returns: what became of each image, by its id.
-    :raises Changed: the store has changed one of them since.
+    :param generations: generations of the images before Glance was asked.
+    :returns: the outcome of each image, by its id.
+    :raises Changed: the store has changed one of the images since then.
     """
     ids = {new.image.id for new in new_images}
     return database.primary.write(
@@ -120,11 +120,11 @@ def delete(
     generation: int,
     deleted_at: datetime.datetime | None = None,
 ) -> Outcome:
-    """Mark an image as deleted that Glance no longer has.
+    """Mark an image that Glance no longer has as deleted.
 
-    :param generation: as it was before Glance was asked.
+    :param generation: the image's generation before Glance was asked.
     :param deleted_at: None for the present time.
-    :raises Changed: the store has changed it since.
+    :raises Changed: the store has changed the image since then.
     """
 
     def act(db: cursor.Cursor) -> Outcome:
@@ -151,7 +151,7 @@ def _reconcile(
 ) -> dict[str, Outcome]:
     """Store images; see ``reconcile``.
 
-    :param stored: those of them that the store has, whose rows are locked.
+    :param stored: the images as the store has them; their rows are locked.
     """
     now = timeutils.utcnow()
     found: dict[str, Outcome] = {}
@@ -164,8 +164,8 @@ def _reconcile(
         if old and admin.is_same(old, new):
             found[image_id] = Outcome.SAME
             continue
-        # Else clients that ask for changes since their last request would
-        # miss an image that arrives late.
+        # With the image's own times, clients that ask for changes since their
+        # last request would miss an image that arrives late.
         changed[image_id] = dataclasses.replace(new, changed_at=now)
         found[image_id] = Outcome.CHANGED if old else Outcome.CREATED
     created = changed.keys() - stored.keys()
@@ -175,6 +175,6 @@ def _reconcile(
             purged = purged_images.c.id.in_(created)
             db.db.execute(sa.delete(purged_images).where(purged))
     except sa.exc.IntegrityError as error:
-        # Another process has just stored one of them.
+        # Another process has just stored one of the images.
         raise base.Changed from error
     return found

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tables; each index with the query that needs it.
 
-The same tables serve SQLite, MariaDB, MySQL and PostgreSQL, so every type says
-how it compares: all text is compared by its code points, with no folding of
-case and no padding, and times keep their microseconds.
+SQLite, MariaDB, MySQL and PostgreSQL have the same tables, so every type
+defines how values compare: all text is compared by its code points, with no
+folding of case and no padding, and times keep their microseconds.
 """
 
 from collections.abc import Mapping
@@ -66,10 +66,10 @@ Digest = sa.LargeBinary(16).with_variant(mysql.BINARY(16), "mysql", "mariadb")
 
 
 class State(enum.IntEnum):
-    """Decides whether a list shows an image to those who may list it.
+    """Decides whether lists show an image to callers who may list it.
 
-    It is a part of every index that a list reads, so that no list reads
-    images that it leaves out.
+    The state is a part of every index that a list reads, so that no list reads
+    images that it does not show.
     """
 
     LISTED = 0
@@ -100,7 +100,7 @@ images = sa.Table(
     sa.Column("generation", sa.BigInteger, nullable=False),
     # The image's properties, as they were given: a JSON object of strings.
     sa.Column("metadata", Document, nullable=False),
-    # The search index has copies of the next two.
+    # The search index has copies of the next two columns.
     sa.Column("state", sa.SmallInteger, nullable=False),
     # The latest of created_at, updated_at and deleted_at.
     sa.Column("changed_at", MicroTime, nullable=False),
@@ -132,10 +132,10 @@ image_members = sa.Table(
 # A range of equal audience and state is in the order of lists.
 _ORDER = ("audience", "state", "created_at", "image_id")
 
-# The next two tables are the search index.  They repeat what images and
-# image_members hold; images-service-manage db check --repair restores them.
+# The next two tables are the search index. They are copies of data in images
+# and image_members; images-service-manage db check --repair restores them.
 
-# Who finds an image in lists; see ``search_index.audiences``.
+# The audiences that find an image in lists; see ``search_index.audiences``.
 image_audiences = sa.Table(
     "image_audiences",
     metadata,
@@ -146,11 +146,11 @@ image_audiences = sa.Table(
     sa.Column("changed_at", MicroTime, nullable=False),
     # Lists without filters.
     sa.Index("ix_image_audiences_created", *_ORDER),
-    # changes-since, where it matches few images.
+    # changes-since, if it matches few images.
     sa.Index("ix_image_audiences_changed", "audience", "state", "changed_at"),
 )
 
-# By which filters each audience finds an image; see ``search_index.digests``.
+# The filters by which audiences find an image; see ``search_index.digests``.
 search_entries = sa.Table(
     "search_entries",
     metadata,
@@ -171,7 +171,7 @@ purged_images = sa.Table(
     sa.Column("id", ascii_id(36), primary_key=True),
 )
 
-# Who may change an image in Glance, and until when.
+# The action that may change an image in Glance, and the end of this right.
 image_leases = sa.Table(
     "image_leases",
     metadata,
@@ -180,7 +180,7 @@ image_leases = sa.Table(
     sa.Column("expires_at", MicroTime, nullable=False),
 )
 
-# What the mirror of Glance has done last, by kind.
+# The last run of Glance's mirror of each kind.
 mirror_runs = sa.Table(
     "mirror_runs",
     metadata,

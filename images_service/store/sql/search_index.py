@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The search index: who finds an image in lists, and by which filters.
+"""The search index: which callers find an image in lists, by which filters.
 
 An image has a row in ``image_audiences`` for each audience, and a row in
 ``search_entries`` for each audience and filter.
@@ -21,15 +21,15 @@ from images_service.store.sql.schema import image_audiences
 from images_service.store.sql.schema import search_entries
 from images_service.store.sql.schema import State
 
-# Everybody, administrators, operators; then the prefixes of the audiences of
-# a project.
+# The audiences of all callers, administrators and operators; then the prefixes
+# of a project's audiences.
 _PUBLIC, _ADMINS, _OPERATORS = "*", "A", "C"
 _MEMBERS_OF, _ADMINS_OF = "M:", "C:"
 
 # No property has these names, since none holds U+0000.
 _NAME, _STATUS, _MIN_RAM, _MIN_DISK = "\0name", "\0status", "\0ram", "\0disk"
 
-# Entries of so many digests are added by one statement: SQLite's limit is 500.
+# Maximum number of digests that one statement adds: SQLite's limit is 500.
 _CHUNK = 100
 
 _SET_CHANGED = (
@@ -61,7 +61,7 @@ _DROP = sa.delete(search_entries).where(
 def audiences(image: model.Image, members: Mapping[str, str]) -> list[str]:
     """Return the audiences of an image.
 
-    They are such that no viewer's audiences have an image in common.
+    No image is in two audiences of one viewer.
 
     :param members: project id -> status of the share.
     """
@@ -92,9 +92,9 @@ def audiences_of(viewer: model.Viewer) -> list[str]:
 def _digest(name: str, value: str) -> bytes:
     """Return the 16 bytes that stand for a name and a value.
 
-    They compare exactly whatever a database's collation is, and fit into a
-    key whatever the value's length is.  Properties hold no U+0000, so two
-    pairs never make the same text.
+    Digests compare exactly with every collation, and fit into a key for values
+    of any length. Properties contain no U+0000, so two pairs never make the
+    same text.
     """
     text = f"{name}\0{value}".encode()
     return hashlib.blake2b(text, digest_size=16).digest()
@@ -176,8 +176,8 @@ def rows(
 def insert(db: sa.Connection, new_images: Iterable[model.NewImage]) -> None:
     """Insert the rows of images."""
     of_audiences, entries = rows(new_images)
-    # In the order of the index that spreads them most, so that neighbours
-    # there are written together.
+    # The index by digest spreads the rows most. In its order, neighbours in
+    # the index are written together.
     entries.sort(key=operator.itemgetter("digest"))
     db.execute(sa.insert(image_audiences), of_audiences)
     db.execute(sa.insert(search_entries), entries)
@@ -194,9 +194,9 @@ def change(
 ) -> None:
     """Record an image's change of properties, or its deletion.
 
-    :param image: as it is after the change.
-    :param old: digests that it had and that may have changed.
-    :param new: what they are now; those that are in both stay.
+    :param image: the image after the change.
+    :param old: the digests before; digests that can't change may be left out.
+    :param new: the digests after; digests in both stay.
     """
     values = {"of_image": image.id, "new_state": int(state_of(image))}
     db.change(_SET_CHANGED, {**values, "changed": image.updated_at})

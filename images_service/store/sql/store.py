@@ -2,8 +2,8 @@
 """The store on a relational database.
 
 A change is a transaction that begins with an UPDATE of the image's row, on the
-condition that its generation is still the one that was read.  That takes the
-row's lock, on one server and in a Galera cluster alike.
+condition that its generation is still the one that was read. This takes the
+row's lock, on one server and in a Galera cluster.
 """
 
 from collections.abc import Mapping
@@ -74,7 +74,7 @@ _MARK_DELETED = _TOUCH.values(
 class SqlStore(base.ImageStore):
     """Images in the tables of ``schema``.
 
-    :param database: where the tables are.
+    :param database: the database that contains the tables.
     """
 
     def __init__(self, database: engine.Database) -> None:
@@ -112,11 +112,11 @@ class SqlStore(base.ImageStore):
         )
         rows = fetched[: query.limit]
         if "metadata" in kind._fields and None in [row[-1] for row in rows]:
-            # The page holds too much; with half as many images, each may hold
-            # more.
+            # The page has too much metadata; with half as many images, each
+            # share is larger.
             fewer = dataclasses.replace(query, limit=query.limit // 2)
             return self.page(fewer, viewer, kind)
-        # A page makes a thousand of them, and _make takes longer.
+        # A page may have a thousand images, and _make takes longer.
         found = list(map(functools.partial(tuple.__new__, kind), rows))
         return model.Page(found, len(fetched) > len(rows))
 
@@ -125,8 +125,8 @@ class SqlStore(base.ImageStore):
 
         :raises MarkerNotFound: the viewer sees no such image.
         """
-        # An image that was deleted since still has its place.  One that is
-        # new may be missing on a replica, which lags behind.
+        # A deleted image still has its place. A new image may be missing on a
+        # replica, which lags behind.
         for server in (self._database.replica, self._database.primary):
             image = server.read(lambda db: _visible(db, _SEEN, marker, viewer))
             if image is not None:
@@ -171,7 +171,7 @@ class SqlStore(base.ImageStore):
     ) -> None:
         """Change an image, if it has not changed since it was read.
 
-        :raises base.Changed: it has.
+        :raises base.Changed: it has changed since then.
         """
         given = {
             "image_id": after.id,

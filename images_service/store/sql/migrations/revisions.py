@@ -1,27 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tells the revision of a database.
+"""Reads the revision of a database, without alembic.
 
-It does so without alembic: a worker would keep ten MB of that, which only a
-migration needs.
+Only a migration needs alembic, which would take ten MB of each worker.
 """
 
 import sqlalchemy as sa
 
 from images_service.store.sql import engine
 
-# Of this release, the oldest first; alembic has the same from ``versions``.
+# Revisions of this release, oldest first; alembic reads them in ``versions``.
 REVISIONS = ("0001", "0002", "0003", "0004", "0005")
-# The one that the code needs.
+# The revision that the code needs.
 HEAD = REVISIONS[-1]
 
-# alembic's.
+# The table of alembic.
 _TABLE = sa.table("alembic_version", sa.column("version_num", sa.String))
 
 
 def version(database: engine.Database) -> str | None:
-    """Return the revision that the database has, None for an empty one.
+    """Return the revision of a database, None if it is empty.
 
-    :raises StoreUnavailable: it can't be reached.
+    :raises StoreUnavailable: the database can't be reached.
     """
 
     def ask(db: sa.Connection) -> str | None:

@@ -26,20 +26,19 @@ _LOCK_NUMBER = 0x696D616765735F73  # "images_s"
 
 def _config() -> alembic.config.Config:
     config = alembic.config.Config()
-    # alembic reads it with interpolation.
+    # alembic interpolates the option.
     folder = os.path.dirname(__file__).replace("%", "%%")
     config.set_main_option("script_location", folder)
     return config
 
 
 def sync(database: engine.Database, revision: str = "head") -> None:
-    """Upgrade the database to a revision, by default the one of the code.
+    """Upgrade the database to a revision, by default the code's revision.
 
-    Several processes may upgrade it at the same time: they wait for each
-    other.
+    Several processes may run this at the same time: they wait for each other.
 
-    :raises StoreUnavailable: it can't be reached, or
-        another process migrates it for too long.
+    :raises StoreUnavailable: the database can't be reached, or another process
+        migrates it for too long.
     """
     with failures.unavailability(), database.writer.begin() as db:
         lock(db)
@@ -51,8 +50,8 @@ def sync(database: engine.Database, revision: str = "head") -> None:
 def lock(db: sa.Connection) -> None:
     """Wait, for a limited time, until no other process migrates.
 
-    Statements wait for locks of a running service as long, since its requests
-    wait behind them.
+    Statements wait for locks of a running service for the same time at most,
+    since its requests wait behind them.
 
     :raises StoreUnavailable: another process migrates.
     """
