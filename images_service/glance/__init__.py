@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cloud's Glance, which owns the images: what it says, and the mirror."""
+"""The cloud's Glance, which owns the images: its client, and the mirror."""

@@ -28,31 +28,31 @@ T = TypeVar("T")
 Record = Mapping[str, Any]
 
 _GROUP = "glance"
-# Seconds for an answer, where [glance] timeout is not set, and at most: others
-# may change an image when its lease has ended.
+# Default and maximum of [glance] timeout, in seconds: other processes may
+# change an image when its lease has expired.
 _TIMEOUT, _LONGEST_TIMEOUT = 4, 5
-# Seconds that an action keeps for the database, of those that it has.
+# Seconds of an action's time that it keeps for the database.
 _FOR_STORE = 0.5
 _PATCH = "application/openstack-images-v2.1-json-patch"
 # Images of a page: each may have 128 properties of 64 KB.
 _PAGE = 100
-# How often a list is read at most, if its marker is deleted each time.
+# Maximum attempts to read a list, if its marker is deleted each time.
 _ATTEMPTS = 3
 # Seconds for a page; Glance lists up to some hundred images a second.
 _PAGE_TIMEOUT = 60
-# In the order of changes, a marker that is changed would move, and images be
-# left out.
+# In the order of changes, a changed marker would move, and the list would lack
+# images.
 _ORDER = "created_at:asc,id:asc"
 # The role with which Glance shows the images of all projects.
 _ROLE = "admin"
-# Threads that wait for Glance; the caller bounds how many requests do.
+# Maximum number of threads that wait for Glance; callers limit their requests.
 _THREADS = 64
 
 
 class NoRole(exception.GlanceUnavailable):
-    """The service's own token does not see all images.
+    """Glance does not show all images to the service's own user.
 
-    :ivar reason: for operators.
+    :ivar reason: message for operators.
     """
 
     reason = (
@@ -68,7 +68,7 @@ class NotSent(exception.GlanceUnavailable):
 def _auth_type(conf: cfg.ConfigOpts) -> str:
     """Register keystoneauth's options in ``[glance]``; return ``auth_type``.
 
-    :raises oslo_config.cfg.Error: it is not set.
+    :raises oslo_config.cfg.Error: ``auth_type`` is not set.
     """
     loading.register_auth_conf_options(conf, _GROUP)
     loading.register_session_conf_options(conf, _GROUP)
@@ -103,8 +103,8 @@ def option_names(conf: cfg.ConfigOpts) -> list[str]:
 class Glance:
     """The image service of the cloud.
 
-    Reads use the service's own session, changes the caller's token alone: a
-    service token beside it would give the caller the service's roles.
+    Reads use the service's own session. Changes use only the caller's token: a
+    service token would also give the caller the service's roles.
 
     :param conf: its ``[glance]`` group is read.
     :raises oslo_config.cfg.Error: an option is missing or wrong.
@@ -139,17 +139,17 @@ class Glance:
         self._guard = guard.Guard(threads=_THREADS, patient=_THREADS)
 
     def image(self, image_id: str) -> Record | None:
-        """Return one image, None where there is none.
+        """Return one image, None if Glance lacks it.
 
         :raises GlanceUnavailable: there is no usable answer.
-        :raises NoRole: the answer is that of a user who doesn't see all.
+        :raises NoRole: Glance may have an image that it does not show.
         """
         return self._one(f"/v2/images/{parse.quote(image_id)}", "id")
 
     def members(self, image_id: str) -> Mapping[str, str] | None:
         """Return project id -> status of the shares of an image.
 
-        :returns: None where there is no such image, or it isn't shared.
+        :returns: None if the image does not exist, or isn't shared.
         """
         path = f"/v2/images/{parse.quote(image_id)}/members"
         found = self._one(path, "members")
@@ -166,16 +166,16 @@ class Glance:
     def _one(self, path: str, key: str) -> Record | None:
         status, found = self._get(path, self._timeout)
         if status in (403, 404):
-            # The image could be another project's.
+            # Without the role, the image could belong to another project.
             self.check_role()
             return None
         return _checked(status, found, key)
 
     def pages(self, since: str | None = None) -> Iterator[Sequence[Record]]:
-        """Yield all images, or those that have changed since a time.
+        """Yield all images, or the images that have changed since a time.
 
-        :param since: as Glance writes it.
-        :raises NoRole: images are missing; it may come after the last page.
+        :param since: the time, in Glance's format.
+        :raises NoRole: after the last page: the pages lack images.
         """
         for hidden in ("false", "true"):
             query = {
@@ -196,7 +196,7 @@ class Glance:
         while path:
             status, found = self._get(path, _PAGE_TIMEOUT)
             if status in (400, 404) and path != first and attempts < _ATTEMPTS:
-                # The last image of the page before was deleted.
+                # The last image of the previous page was deleted.
                 attempts += 1
                 path = first
                 continue
@@ -207,11 +207,11 @@ class Glance:
     def change(
         self, image_id: str, changes: Sequence[Record], token: str | None
     ) -> Record:
-        """Change an image, as a caller.
+        """Change an image with a caller's token.
 
         :param changes: a JSON patch.
-        :raises Error: what Glance refuses, as a fault of this service.
-        :raises GlanceUnavailable: whether the image has changed is unknown.
+        :raises Error: Glance refuses the change.
+        :raises GlanceUnavailable: it is unknown whether the image has changed.
         """
         status, found = self._write(
             "PATCH", image_id, token, json.dumps(changes)
@@ -220,13 +220,13 @@ class Glance:
         return _checked(status, found, "id")
 
     def delete(self, image_id: str, token: str | None) -> None:
-        """Delete an image, as a caller; see ``change``."""
+        """Delete an image with a caller's token; see ``change``."""
         _raise_refusal(*self._write("DELETE", image_id, token))
 
     def check_role(self) -> None:
-        """Check that the service's own token sees the images of all projects.
+        """Check that Glance shows the service the images of all projects.
 
-        :raises NoRole: it lacks the role.
+        :raises NoRole: the service's own token lacks the role.
         """
         roles = self._ask(
             lambda: self._auth.get_access(self._session).role_names,
@@ -251,7 +251,7 @@ class Glance:
         headers = {"X-Auth-Token": token or "", "Content-Type": _PATCH}
         path = f"/v2/images/{image_id}"
         try:
-            # The endpoint may have to be asked for.
+            # This may ask Keystone for the endpoint.
             self._ask(self._root, self._timeout)
         except exception.GlanceUnavailable as error:
             raise NotSent from error
@@ -292,9 +292,9 @@ class Glance:
     def _ask(self, question: Callable[[], T], seconds: float) -> T:
         """Return the answer to a question.
 
-        An action's questions end with the action.
+        The deadline of the action limits the seconds.
 
-        :raises NotSent: it was not sent.
+        :raises NotSent: the question was not sent.
         :raises GlanceUnavailable: there is no answer in time.
         """
         deadline = min(
@@ -323,9 +323,9 @@ def _is_unreachable(error: BaseException) -> bool:
 
 
 def _checked(status: int, found: Any, key: str) -> Record:
-    """Return an answer that has a key.
+    """Return a successful answer after a check that it has a key.
 
-    :raises GlanceUnavailable: it is another one.
+    :raises GlanceUnavailable: the answer is not usable.
     """
     if status != 200 or not isinstance(found, dict) or key not in found:
         raise _unusable(f"{status} {str(found)[:200]}")
@@ -337,7 +337,7 @@ def _unusable(answer: str) -> exception.GlanceUnavailable:
     return exception.GlanceUnavailable()
 
 
-# Status -> the error, and its message if that is not the usual one.
+# Status -> the error, and its message, None for the usual one.
 _REFUSALS: Mapping[int, tuple[type[exception.Error], str | None]] = {
     401: (exception.Unauthorized, None),
     403: (exception.Forbidden, "Glance does not allow this change."),
@@ -348,7 +348,7 @@ _REFUSALS: Mapping[int, tuple[type[exception.Error], str | None]] = {
 
 
 def _raise_refusal(status: int, found: Any) -> None:
-    """Raise what Glance has refused as an error for our caller."""
+    """Raise an error for the caller if Glance has refused a change."""
     if status in (200, 204):
         return
     if status == 400:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads a file of images.
 
-It has what ``GET /v2/images`` of Glance answers, in one document or several, a
-JSON array of images, or one image or answer a line.
+The file contains one or several answers of Glance's ``GET /v2/images``, a JSON
+array of images, or one image or answer in each line.
 """
 
 from collections.abc import Iterator
@@ -22,14 +22,14 @@ _LINE = 2**22
 class Listing:
     """The images of a text.
 
-    Lines that are complete JSON texts are read one at a time, other texts
-    image by image, so that a text of any size needs little memory.  An error
-    of JSON is yielded as a ``Refused``; it ends the text, unless each line is
-    a text of its own.
+    If the first line is a complete JSON text, each line is read as one. Other
+    texts are read image by image, so that a text of any size needs little
+    memory. A JSON error is yielded as a ``Refused``; it ends the line, or else
+    the text.
 
     :param stream: the text.
-    :ivar next_page: the ``next`` link of the last of Glance's answers, None
-        where it has none.
+    :ivar next_page: the ``next`` link of Glance's last answer, None if it has
+        no such link.
     """
 
     def __init__(self, stream: IO[str]) -> None:
@@ -66,7 +66,7 @@ class Listing:
                 yield text.value()
 
     def _in_object(self, text: JSONStream) -> Iterator[Any]:
-        """Yield the images of an answer, before its end is read."""
+        """Yield the images of an answer while it is being read."""
         members: dict[str, Any] = {}
         is_answer = False
         for name in text.names():
@@ -81,7 +81,7 @@ class Listing:
             yield members
 
     def _in_value(self, value: Any) -> Iterator[Any]:
-        """Yield the images of an answer, an array of either, or an image."""
+        """Yield an image, or all images of an answer or of an array."""
         if isinstance(value, list):
             for item in value:
                 yield from self._in_value(item)
@@ -93,7 +93,7 @@ class Listing:
 
 
 def _is_complete(line: str) -> bool:
-    """Tell whether a line is a JSON text of its own."""
+    """Tell whether a line is a complete JSON text."""
     try:
         json.loads(line)
     except RecursionError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counts what the mirror does, for Prometheus."""
+"""Counts the work of the mirror, for Prometheus."""
 
 from images_service.store.sql.reconciling import Outcome
 
@@ -7,11 +7,11 @@ _BUCKETS = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0)
 
 
 class Metrics:
-    """What is counted, in a registry of its own."""
+    """The metrics of the mirror, in a separate registry."""
 
     def __init__(self) -> None:
-        # It decides when it is imported whether processes count together, as
-        # those of the API do.
+        # At its import, the library decides whether processes count together,
+        # as the API's processes do, so it must not be imported earlier.
         import prometheus_client as prometheus
 
         self.registry = prometheus.CollectorRegistry()
@@ -61,7 +61,7 @@ class Metrics:
         """Count an image.
 
         :param found_by: hint, poll or sweep.
-        :param left_out: how many of its properties were left out.
+        :param left_out: number of properties that were left out.
         """
         self._images.labels(found_by, outcome.value).inc()
         self._left_out.inc(left_out)
@@ -79,7 +79,7 @@ class Metrics:
     def serve(self, port: int, host: str) -> None:
         """Serve the metrics on a port, in a thread.
 
-        :raises OSError: it can't be opened.
+        :raises OSError: the port can't be opened.
         """
         import prometheus_client
 

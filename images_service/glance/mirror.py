@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps the store in step with Glance: hints, polls and sweeps.
+"""Keeps the store's images equal to Glance's, by hints, polls and sweeps.
 
-Hints come from notifications. Polls find what has changed of late; sweeps
-compare everything, and find what was deleted.
+Hints come from notifications. Polls find recent changes; sweeps compare all
+images, and find deletions.
 """
 
 from collections.abc import Callable
@@ -29,18 +29,18 @@ from images_service.store.sql.reconciling import Outcome
 LOG = log.getLogger(__name__)
 
 POLL, SWEEP, MEMBERS, HINT = "poll", "sweep", "members", "hint"
-# Seconds after which each thread looks again whether to end.
+# Seconds after which each thread checks again whether to end.
 _TICK = 0.5
-# Seconds before what has failed is tried again, at least and at most.
+# Minimum and maximum seconds before the next attempt after a failure.
 _RETRY, _RETRY_AT_MOST = 1.0, 60.0
-# How often it is tried again at growing intervals.
+# Number of attempts with growing intervals.
 _TRIES = 5
-# Seconds after which an image is asked for again, where nothing else would
-# tell that an older answer was stored.
+# Seconds after which an image is asked for again, if only this shows that an
+# older answer was stored.
 _AGAIN = 3.0
 # Seconds that threads get to end.
 _END = 5.0
-# Seconds between two times that a hint is saved as seen.
+# Minimum seconds between two writes of the last hint.
 _SAVED = 5.0
 
 
@@ -65,7 +65,7 @@ class _Part(sync.Sync):
         self._mirror.counts.image(self._kind, outcome, left_out)
 
     def failed(self, image_id: str, *, may_delete: bool) -> None:
-        """Have an image asked for again."""
+        """Add a hint, so that the image is asked for again."""
         deleted_at = timeutils.utcnow() if may_delete else None
         self._mirror.again(notifications.Hint(image_id, None, deleted_at))
 
@@ -107,11 +107,11 @@ class Mirror:
             )
 
     def stop(self) -> None:
-        """Tell it to end."""
+        """Tell all threads to end."""
         self.stopped.set()
 
     def run(self) -> None:
-        """Mirror until it is told to stop."""
+        """Mirror until ``stop`` is called."""
         parts: list[Callable[[], None]] = [self._sweeps, self._polls]
         parts += [self._work] * self._options.workers
         threads = [
@@ -121,7 +121,7 @@ class Mirror:
             threading.Thread(target=self._listen, daemon=True).start()
         for thread in threads:
             thread.start()
-        # A signal's handler may set the event, so nobody waits on it here.
+        # A signal handler in this thread may set the event: wait could block.
         while not self.stopped.is_set():
             time.sleep(_TICK)
         end = time.monotonic() + _END
@@ -139,7 +139,7 @@ class Mirror:
                 self.stopped.wait(_RETRY_AT_MOST)
 
     def again(self, hint: notifications.Hint) -> None:
-        """Have an image asked for again, later each time."""
+        """Add a hint again, with a longer delay each time."""
         delay = (
             _RETRY_AT_MOST if hint.tries > _TRIES else _RETRY * 2**hint.tries
         )
@@ -154,7 +154,7 @@ class Mirror:
             try:
                 self.refresh(hint)
             except exception.Unavailable:
-                # Nothing else may tell of this image.
+                # It may be the only hint for this image.
                 self.again(hint)
             except Exception:
                 LOG.exception("Image %s can't be mirrored", hint.image_id)
@@ -186,7 +186,7 @@ class Mirror:
             self._save(HINT, {"lag": round(lag, 3)})
 
     def _polls(self) -> None:
-        """Store what has changed of late, again and again."""
+        """Store recent changes, repeatedly."""
         overlap = datetime.timedelta(seconds=self._options.poll_overlap)
         polled = timeutils.utcnow()
 
@@ -200,7 +200,7 @@ class Mirror:
         self._repeat(POLL, poll, self._options.poll_interval)
 
     def _sweeps(self) -> None:
-        """Compare everything, again and again."""
+        """Compare all images, repeatedly."""
         compared = -math.inf
 
         def sweep() -> None:
@@ -212,7 +212,7 @@ class Mirror:
                     self._options.max_sweep_deletes, members=members
                 )
             except sync.TooManyDeletes:
-                # All shares were compared.
+                # All shares were compared before this error.
                 compared = now if members else compared
                 raise
             if members:
@@ -259,5 +259,5 @@ class Mirror:
         except exception.StoreUnavailable:
             LOG.warning("What the mirror has done can't be saved")
         except Exception:
-            # The thread must go on.
+            # The thread must continue.
             LOG.exception("What the mirror has done can't be saved")

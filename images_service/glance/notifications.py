@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Glance's notifications tell: which images to ask for.
+"""Turns Glance's notifications into hints: ids of images to ask for.
 
-A notification may come before its change is stored, and lacks attributes. So
-it is a hint: the image is asked for.
+A notification is only a hint, since it may come before Glance has stored the
+change, and lacks attributes.
 """
 
 import contextlib
@@ -29,12 +29,11 @@ _MEMBERS = "image.member."
 class Hint(NamedTuple):
     """An image that has changed in Glance.
 
-    :ivar image_id: as Glance writes it.
-    :ivar sent_at: when Glance has sent the notification, in UTC; None if it
-        was none.
-    :ivar deleted_at: when it was deleted, None where it was not.
+    :ivar image_id: the id, as Glance writes it.
+    :ivar sent_at: time of the notification, in UTC; None if there was none.
+    :ivar deleted_at: time of the deletion, None if the image was not deleted.
     :ivar looks_again: whether the image is asked for again, later.
-    :ivar tries: how often it was asked for without success.
+    :ivar tries: number of failed attempts.
     """
 
     image_id: str
@@ -45,18 +44,18 @@ class Hint(NamedTuple):
 
 
 class Hints:
-    """Hints that wait; no image is given to two workers at the same time."""
+    """A queue of hints; only one worker has an image at a time."""
 
     def __init__(self) -> None:
-        # By image: when it is due, by the monotonic clock, and the hint.
+        # Id -> time, by the monotonic clock, at which the hint is due; hint.
         self._waiting: dict[str, tuple[float, Hint]] = {}
         self._busy: set[str] = set()
         self._changed = threading.Condition()
 
     def put(self, hint: Hint, delay: float = 0) -> None:
-        """Add a hint; two of an image become one.
+        """Add a hint; merge it with a waiting hint of the same image.
 
-        :param delay: seconds for which it waits at least.
+        :param delay: minimum seconds for which it waits.
         """
         key = hint.image_id.lower()
         due = time.monotonic() + delay
@@ -65,9 +64,9 @@ class Hints:
                 known_due, known = self._waiting[key]
                 due = min(due, known_due)
                 hint = hint._replace(
-                    # Lag counts from the first.
+                    # The lag counts from the first notification.
                     sent_at=known.sent_at or hint.sent_at,
-                    # What is deleted stays so.
+                    # A deleted image stays deleted.
                     deleted_at=hint.deleted_at or known.deleted_at,
                     looks_again=hint.looks_again or known.looks_again,
                 )
@@ -77,7 +76,8 @@ class Hints:
     def take(self, seconds: float) -> Hint | None:
         """Return a hint that is due, for an image that no worker has.
 
-        :param seconds: for which to wait for one; then None.
+        :param seconds: maximum seconds to wait for a hint.
+        :returns: None if no hint is due in time.
         """
         deadline = time.monotonic() + seconds
         with self._changed:
@@ -97,13 +97,13 @@ class Hints:
                 self._changed.wait(max(0, soonest - now))
 
     def done(self, hint: Hint) -> None:
-        """Give an image back."""
+        """Note that a worker has finished an image."""
         with self._changed:
             self._busy.discard(hint.image_id.lower())
             self._changed.notify()
 
     def __len__(self) -> int:
-        """Return how many images wait."""
+        """Return the number of waiting images."""
         return len(self._waiting)
 
 
@@ -121,17 +121,17 @@ class Endpoint:
         payload: Any,
         metadata: Any,
     ) -> None:
-        """Take a notification."""
+        """Receive a notification."""
         hint = _hint(event, payload, metadata)
         if hint is not None:
             self._hints.put(hint)
 
-    # An upload that fails, whose payload is a text.
+    # Glance reports a failed upload as an error; the payload is a text.
     error = info
 
 
 def _hint(event: str, payload: Any, metadata: Any) -> Hint | None:
-    """Return what a notification tells, None where it names no image."""
+    """Return the hint of a notification, None if it names no image."""
     if not isinstance(payload, dict):
         return None
     # Some releases call the id of a member's image "id".
@@ -143,8 +143,8 @@ def _hint(event: str, payload: Any, metadata: Any) -> Hint | None:
     if event == _DELETE:
         deleted_at = _time(payload.get("deleted_at")) or now
     sent = metadata.get("timestamp") if isinstance(metadata, dict) else None
-    # Another process may store an older answer after the one to this hint, and
-    # nothing else would tell of a deletion or of a share.
+    # Another process may store an older answer after the answer to this hint,
+    # and polls find neither deletions nor shares.
     looks_again = event == _DELETE or event.startswith(_MEMBERS)
     return Hint(image_id, _time(sent) or now, deleted_at, looks_again)
 

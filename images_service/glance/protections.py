@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which properties of images a caller may read, as Glance protects them.
+"""Decides which properties of images a caller may read, by Glance's rules.
 
-The file is Glance's ``property_protection_file``, with roles: sections are
-regular expressions of properties' names, in the order in which they are tried;
-nobody may read a property that matches none.
+The file is Glance's ``property_protection_file``, with roles. Its sections are
+regular expressions of properties' names, and are tried in order. If a property
+matches no section, no caller may read it.
 """
 
 from collections.abc import Collection
@@ -22,9 +22,9 @@ _NAMES = 4096
 class Protections:
     """The rules of a file.
 
-    :param path: of the file.
-    :raises OSError: it can't be read.
-    :raises ValueError: it has an error; the message names the section.
+    :param path: path of the file.
+    :raises OSError: the file can't be read.
+    :raises ValueError: the file has an error; the message names the section.
     """
 
     def __init__(self, path: str) -> None:
@@ -34,7 +34,7 @@ class Protections:
                 parser.read_file(file)
         except configparser.Error as error:
             raise ValueError(f"{path}: {error}") from error
-        # Glance's own properties, whatever the file says.
+        # Each caller may read Glance's own properties, as in Glance.
         own = re.compile("os_glance.*"), frozenset(_EVERYBODY)
         self._rules: list[tuple[re.Pattern[str], frozenset[str]]] = [own]
         for section in parser.sections():
@@ -63,7 +63,7 @@ class Protections:
     def readable(
         self, items: Mapping[str, str], roles: Iterable[str]
     ) -> dict[str, str]:
-        """Return those of some properties that a caller may read."""
+        """Return the properties that a caller may read."""
         words = frozenset(role.lower() for role in roles)
         return {
             name: value
@@ -73,9 +73,9 @@ class Protections:
 
 
 def load(conf: cfg.ConfigOpts) -> Protections | None:
-    """Return the configured rules, None where there are none.
+    """Return the configured rules, None if no file is configured.
 
-    :raises oslo_config.cfg.Error: their file can't be used.
+    :raises oslo_config.cfg.Error: the file can't be used.
     """
     path = conf.glance.property_protection_file
     if not path:

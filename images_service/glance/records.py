@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images as Glance writes them.
+"""Converts Glance's images into images for the store.
 
-``new_image`` turns an image of a file into what the store adds, ``mirrored``
-one of the API.  In a file an image may have more members than in the API,
-where these are properties that any tenant can set.
+``new_image`` converts an image from a file, and ``mirrored`` an image from the
+API. Some members, such as ``members``, have a meaning in a file only: in the
+API they are properties that any tenant can set.
 """
 
 import collections
@@ -23,8 +23,8 @@ from images_service import exception
 from images_service import model
 
 _EPOCH = datetime.datetime(1970, 1, 1)
-# Maximum size of an image's properties as JSON: MariaDB takes 16 MiB, in which
-# some characters are written twice.
+# Maximum size of an image's properties as JSON: MariaDB accepts 16 MiB, in
+# which some characters are written twice.
 _DOCUMENT_BYTES = 4 * 2**20
 # Maximum length of a value in Glance's tables.
 _VALUE_BYTES = 65535
@@ -79,7 +79,7 @@ _NOT_KEPT_OF_API = frozenset(
 )
 # Members of a file that are neither attributes nor metadata.
 _NOT_KEPT = _NOT_KEPT_OF_API | {"members", "properties", "stores"}
-# Properties that nobody can set in Glance.
+# Properties that no caller can set in Glance.
 _RESERVED = frozenset({"location", "deleted", "deleted_at"})
 _RESERVED_PREFIX = "os_glance"
 # Attributes in Glance's API.
@@ -92,7 +92,7 @@ def _one_of(choices: Iterable[str]) -> tuple[str, re.Pattern[str]]:
 
 
 _PROJECT = ("is not a project's id", re.compile("[ -~]{1,255}"))
-# Texts -> the message for a wrong value, and the pattern of right ones.
+# Text attributes -> message for wrong values, and pattern of right values.
 _TEXTS = {
     "id": ("is not a UUID", model.IMAGE_ID),
     "name": (
@@ -120,11 +120,11 @@ def new_image(
     Attributes become columns; other members and all members of ``properties``
     become metadata.
 
-    :param now: the time of images that have none.
-    :param owner: the owner of images that have none.
-    :param generate_id: give an image that has no id a random one.
-    :raises Refused: it is not an image, or the store can't hold it.
-    :raises NotImages: it is a row of what ``openstack image list`` prints.
+    :param now: the time of creation of images without one.
+    :param owner: the owner of images without an owner.
+    :param generate_id: give images without an id a random id.
+    :raises Refused: the value is not an image, or the store can't hold it.
+    :raises NotImages: the value is a row from ``openstack image list``.
     """
     if isinstance(record, Refused):
         raise record
@@ -164,11 +164,11 @@ def mirrored(
 ) -> tuple[model.NewImage, list[str]]:
     """Return the image that an answer of Glance's API describes.
 
-    What the store can't hold is left out, so that no property hides an image.
+    Values that the store can't hold are left out: no property hides an image.
 
-    :param members: its shares; None keeps those in the store.
-    :returns: the image, and what was left out, a line each.
-    :raises Refused: it has no usable id.
+    :param members: the image's shares; None keeps the stored shares.
+    :returns: the image, and a line for each value that was left out.
+    :raises Refused: the image has no usable id.
     """
     refused: list[str] = []
 
@@ -182,7 +182,7 @@ def mirrored(
     values = {
         **_ATTRIBUTES,
         "id": attribute("id", record.get("id")),
-        # Nobody's, so only administrators see it, unless it is public.
+        # No owner: only administrators see the image, unless it is public.
         "owner": "",
         "status": model.UNKNOWN,
         "created_at": _EPOCH,
@@ -218,12 +218,12 @@ def mirrored(
 def _longest(items: Mapping[str, str]) -> Iterator[str]:
     """Yield the names of properties that don't fit with the others."""
     sizes = {
-        # As JSON writes it.
+        # The size of the value in JSON.
         name: len(json.dumps(value))
         for name, value in items.items()
     }
     total = sum(sizes.values())
-    # In an order, so that each process leaves the same ones out.
+    # Sorted, so that each process leaves out the same properties.
     for name in sorted(sizes, key=lambda name: (-sizes[name], name)):
         if total <= _DOCUMENT_BYTES:
             return
@@ -232,16 +232,16 @@ def _longest(items: Mapping[str, str]) -> Iterator[str]:
 
 
 def is_reserved(key: str) -> bool:
-    """Tell whether nobody can change a property in Glance."""
+    """Tell whether a property is one that no caller can change in Glance."""
     return key in _RESERVED or key.startswith(_RESERVED_PREFIX)
 
 
 def check_writable(items: Mapping[str, str], changed: Iterable[str]) -> None:
     """Check that Glance can hold properties.
 
-    :param items: all of an image, as they are to be.
-    :param changed: the keys of those that are set.
-    :raises Invalid: it can't; the message names the property.
+    :param items: all properties of an image after the change.
+    :param changed: keys of the properties that the change sets.
+    :raises Invalid: Glance can't hold a property; the message names it.
     """
     folded: dict[str, int] = collections.Counter(key.lower() for key in items)
     for key in changed:
@@ -265,7 +265,7 @@ def check_writable(items: Mapping[str, str], changed: Iterable[str]) -> None:
 def attribute(name: str, value: Any) -> Any:
     """Return the value of an attribute, as the store keeps it.
 
-    :raises Refused: the attribute can't have it.
+    :raises Refused: the attribute can't have this value.
     """
     if name in _TEXTS:
         problem, pattern = _TEXTS[name]
@@ -289,7 +289,7 @@ def attribute(name: str, value: Any) -> Any:
 def check_property(key: str, value: Any) -> None:
     """Check that every database can hold a property.
 
-    :raises Refused: one can't.
+    :raises Refused: some database can't hold it.
     """
     if not isinstance(value, str):
         raise Refused(f"property {key} is not a string")

@@ -30,18 +30,18 @@ from images_service.store.sql.store import SqlStore
 
 LOG = log.getLogger(__name__)
 
-# Threads of a process that change images at a time, that ask for missing ones,
-# and that wait to do either; the others answer reads.
+# Maximum threads of a process that change images, that ask for missing images,
+# and that wait for either; the other threads answer reads.
 _CHANGES, _MISSING, _WAITERS = 3, 2, 1
-# Seconds of an action that are left for Glance's answer, at least.
+# Minimum seconds of an action that are left for Glance's answer.
 _FOR_GLANCE = 1.5
-# Threads that find out later what became of a change.
+# Maximum threads that ask later for images whose change had no answer.
 _SETTLERS = 4
 # Seconds without an answer after which Glance counts as hanging.
 _PATIENCE = 2.0
-# Seconds for which an image is known to be missing.
+# Seconds for which the id of a missing image is cached.
 _MISSED = 1.0
-# The most ids that are remembered as missing.
+# Maximum number of these ids.
 _MISSES = 10_000
 # Glance itself sets this property if it has several stores.
 _STORES = "stores"
@@ -51,7 +51,7 @@ class MirroredStore(SqlStore):
     """Reads from the mirror; changes images in Glance first.
 
     :param conf: its ``[glance]`` group is read.
-    :raises oslo_config.cfg.Error: a file of it can't be used.
+    :raises oslo_config.cfg.Error: the property protections can't be used.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class MirroredStore(SqlStore):
         self._protections = protections.load(conf)
 
     def warning(self) -> str | None:
-        """Return why the mirror may be behind Glance, None where it is not."""
+        """Return why the mirror may be behind Glance, None if it is not."""
         runs = mirror_runs.load(self._database)
         for kind in self._intervals:
             failed, good = runs.get(f"{kind} failed"), runs.get(kind)
@@ -95,7 +95,7 @@ class MirroredStore(SqlStore):
         return None
 
     def get(self, image_id: str, viewer: model.Viewer) -> model.Image:
-        """Return one image, from Glance if the mirror has not got it yet."""
+        """Return one image; ask Glance if the mirror does not have it yet."""
         try:
             image = super().get(image_id, viewer)
         except exception.ImageNotFound:
@@ -112,7 +112,7 @@ class MirroredStore(SqlStore):
             return super().page(query, viewer, kind)
         items = dict(query.properties)
         if len(self._protections.readable(items, viewer.roles)) < len(items):
-            # A filter asks for what the caller may not read.
+            # A filter uses a property that the caller may not read.
             return model.Page([], False)
         page = super().page(query, viewer, kind)
         images = [self._shown(image, viewer) for image in page.images]
@@ -129,7 +129,7 @@ class MirroredStore(SqlStore):
         return image._replace(metadata=json.dumps(readable))
 
     def _fetch(self, image_id: str) -> bool:
-        """Ask Glance for an image that the mirror lacks; return if it is new.
+        """Ask Glance for an image that the mirror lacks; tell if it exists.
 
         :raises GlanceUnavailable: Glance gives no usable answer.
         """
@@ -137,7 +137,7 @@ class MirroredStore(SqlStore):
         if not model.IMAGE_ID.fullmatch(image_id) or self._misses.knows(key):
             return False
         if reconciling.is_known(self._database, key):
-            # It is not the caller's.
+            # The image exists, but the caller may not see it.
             return False
         deadline = base.begun() + base.TIME_LIMIT
         with (
@@ -145,7 +145,7 @@ class MirroredStore(SqlStore):
             self._misses.asking(key, deadline) as must_ask,
         ):
             if reconciling.is_known(self._database, key):
-                # Another thread has asked while this one waited.
+                # Another thread has stored it while this one waited.
                 return True
             if must_ask:
                 outcome = self._sync.image(image_id, may_delete=False)
@@ -154,7 +154,7 @@ class MirroredStore(SqlStore):
                 return outcome is not None
             if self._misses.knows(key):
                 return False
-            # The thread that has asked got no answer.
+            # Another thread has asked, and got no answer.
             raise exception.GlanceUnavailable
 
     def change_metadata(
@@ -165,7 +165,7 @@ class MirroredStore(SqlStore):
     ) -> model.Image:
         """Change metadata in Glance; see ``base.ImageStore``.
 
-        :raises Invalid: Glance can't hold them.
+        :raises Invalid: Glance can't hold the new metadata.
         """
         old = json.loads(image.metadata)
         changed = [key for key in items if items[key] != old.get(key)]
@@ -182,12 +182,12 @@ class MirroredStore(SqlStore):
         def change() -> None:
             record = self._glance.change(image.id, changes, token)
             if self._protections is not None:
-                # The answer lacks what the caller may not read.
+                # The answer lacks properties that the caller may not read.
                 self._sync.image(image.id, may_delete=False)
                 return
             new, _ = records.mirrored(record, None)
             generations = {image.id: image.generation}
-            # Glance has changed it, however much time is left.
+            # Glance has changed the image, so a new time limit begins here.
             base.retried(lambda: self._reconcile(new, generations))
 
         self._change_in_glance(image, change)
@@ -204,16 +204,16 @@ class MirroredStore(SqlStore):
         self._change_in_glance(image, delete)
 
     def _forget(self, image_id: str) -> None:
-        """Delete an image here, whatever the mirror has just stored of it."""
+        """Delete an image here, also if the mirror has just changed it."""
         generation = reconciling.generation(self._database, image_id)
         reconciling.delete(self._database, image_id, generation)
 
     def _change_in_glance(
         self, image: model.Image, change: Callable[[], None]
     ) -> None:
-        """Change an image in Glance and here, while nobody else does.
+        """Change an image in Glance and here, with the lease of the image.
 
-        :raises Changed: it has changed since the action read it.
+        :raises Changed: the image has changed since the action read it.
         """
         lease = base.hold(image.id, lambda: self._alone(image.id))
         now = reconciling.generation(self._database, image.id)
@@ -222,11 +222,11 @@ class MirroredStore(SqlStore):
         try:
             change()
         except exception.ImageNotFound:
-            # It may be gone, or no longer be the caller's.
+            # The image may be deleted, or no longer visible to the caller.
             self._sync.image(image.id, may_delete=True)
             raise
         except exception.Conflict:
-            # It may have been changed in Glance.
+            # The image may have changed in Glance.
             self._sync.image(image.id, may_delete=False)
             later = reconciling.generation(self._database, image.id)
             if later != now:
@@ -235,7 +235,7 @@ class MirroredStore(SqlStore):
         except client.NotSent:
             raise
         except exception.GlanceUnavailable:
-            # It may be about to change.
+            # Glance may still change the image.
             lease.is_kept = True
             self._settle(image.id, lease)
             raise
@@ -261,7 +261,7 @@ class MirroredStore(SqlStore):
                     lease.end()
 
     def _settle(self, image_id: str, lease: leases.Lease) -> None:
-        """Ask for an image again, later, whose change had no answer."""
+        """Ask later for an image whose change had no answer."""
 
         def settle() -> None:
             end = time.monotonic() + leases.SECONDS
@@ -278,7 +278,7 @@ class MirroredStore(SqlStore):
             finally:
                 self._settlers.release()
 
-        # Else the lease ends by itself, and the mirror finds the change.
+        # Without a thread, the lease expires, and the mirror finds the change.
         if self._settlers.acquire(blocking=False):
             try:
                 threading.Thread(target=settle, daemon=True).start()
@@ -290,13 +290,13 @@ _ANYBODY = model.Viewer("", is_admin=True)
 
 
 def _patch(op: str, key: str, **value: str) -> client.Record:
-    """Return a change of a JSON patch."""
+    """Return one change in a JSON patch."""
     name = key.replace("~", "~0").replace("/", "~1")
     return {"op": op, "path": f"/{name}", **value}
 
 
 class _Misses:
-    """Ids that Glance lacks, and ids that it is being asked for."""
+    """Ids that Glance lacks, and ids that threads are asking for."""
 
     def __init__(self) -> None:
         self._known: dict[str, float] = {}
@@ -304,7 +304,7 @@ class _Misses:
         self._changed = threading.Condition()
 
     def knows(self, image_id: str) -> bool:
-        """Tell whether Glance did not have an image a moment ago."""
+        """Tell whether Glance lacked an image a moment ago."""
         return time.monotonic() - self._known.get(image_id, 0) < _MISSED
 
     def add(self, image_id: str) -> None:
@@ -321,7 +321,7 @@ class _Misses:
 
     @contextlib.contextmanager
     def asking(self, image_id: str, deadline: float) -> Iterator[bool]:
-        """Yield whether to ask for an image; if not, another thread just has.
+        """Yield whether to ask; False if another thread has just asked.
 
         :raises GlanceUnavailable: another thread still asks at the deadline.
         """

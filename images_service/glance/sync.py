@@ -33,17 +33,17 @@ LOG = log.getLogger(__name__)
 
 T = TypeVar("T")
 
-# How often an image is asked for again because the store has changed it.
+# Maximum questions for an image, if the store changes it each time.
 _ATTEMPTS = 10
-# Seconds before that, at most.
+# Maximum seconds between two of these questions.
 _PAUSE = 0.05
-# If a page has more new images than these, one transaction stores them.
+# If a page has more new images than this, one transaction stores them.
 _MANY = 20
-# So many questions in a row without an answer mean that Glance is down.
+# Number of failures in a row after which Glance counts as down.
 _FAILURES = 10
 # Images that a sweep may delete in any case.
 _FEW_DELETES = 10
-# What could not be stored.
+# The outcome of an image that could not be stored.
 FAILED = "failed"
 
 
@@ -58,7 +58,7 @@ class Stopped(Exception):
 class Sync:
     """Reads images from Glance, and stores them.
 
-    :param workers: how many images are asked for at the same time.
+    :param workers: number of images that are asked for at the same time.
     :ivar stopped: once set, polls and sweeps end with ``Stopped``.
     """
 
@@ -72,15 +72,15 @@ class Sync:
         self._failures = 0
 
     def stored(self, outcome: Outcome, left_out: int) -> None:
-        """Take note of what became of an image.
+        """Take note of an outcome.
 
-        :param left_out: how many of its properties were left out.
+        :param left_out: number of the image's properties that were left out.
         """
 
     def failed(self, image_id: str, *, may_delete: bool) -> None:
         """Take note of an image that could not be stored.
 
-        :param may_delete: whether it may be deleted.
+        :param may_delete: whether the image may be deleted.
         """
 
     def image(
@@ -92,22 +92,22 @@ class Sync:
     ) -> Outcome | None:
         """Make one image equal to Glance's.
 
-        :param image_id: as Glance writes it.
-        :param may_delete: whether to delete an image that Glance has not.
-        :param deleted_at: when it was deleted; None for the present time.
-        :returns: what became of it; None where Glance has no such image and
-            the store keeps what it has.
+        :param image_id: the id, as Glance writes it.
+        :param may_delete: whether to delete the image if Glance lacks it.
+        :param deleted_at: time of the deletion; None for the present time.
+        :returns: the outcome; None if Glance lacks the image, and it may not
+            be deleted.
         :raises GlanceUnavailable: Glance gives no usable answer.
-        :raises StoreUnavailable: the database gives none, or other changes
-            come first for too long.
+        :raises StoreUnavailable: the database gives no answer, or other
+            changes come first for too long.
         """
         key = image_id.lower()
         for _ in range(_ATTEMPTS):
             generation = reconciling.generation(self._database, key)
             record = self._glance.image(key)
             if record is None and image_id != key:
-                # Glance may tell the cases of letters apart: then this is not
-                # another tenant's image with the same id in lower case.
+                # Glance may distinguish upper and lower case. No other
+                # tenant's image has this id in lower case.
                 record = self._glance.image(image_id)
             left_out = 0
             try:
@@ -138,7 +138,7 @@ class Sync:
     def _mirrored(
         self, record: Record, members: Mapping[str, str] | None
     ) -> tuple[model.NewImage, int]:
-        """Return an image to store, and how many properties it lacks."""
+        """Return an image to store, and the number of properties left out."""
         new, refused = records.mirrored(record, members)
         for line in refused:
             LOG.warning(
@@ -169,17 +169,17 @@ class Sync:
     ) -> collections.Counter[str]:
         """Make the whole store equal to Glance.
 
-        :param max_deletes: percent of the images that may be deleted; ten may
-            be, unless they are all. 100 for all images.
+        :param max_deletes: percent of the images that may be deleted. Ten
+            images always may be, unless they are all. 100 allows all images.
         :param members: ask for the members of all shared images as well.
         :param dry_run: count, and change nothing.
         :param progress: called with the number of images of each page.
-        :returns: outcomes.
-        :raises TooManyDeletes: nothing was deleted.
+        :returns: numbers of images, by outcome.
+        :raises TooManyDeletes: no image was deleted.
         :raises GlanceUnavailable: Glance gives no usable answer; no image was
             deleted.
         """
-        # An image that Glance gets in the meantime is not missing.
+        # Read the ids first, so that no later image of Glance seems missing.
         missing = set(reconciling.ids(self._database))
         known = len(missing)
         counts: collections.Counter[str] = collections.Counter()
@@ -195,7 +195,7 @@ class Sync:
         allowed = known
         if max_deletes < 100:
             allowed = max(_FEW_DELETES, known * max_deletes // 100)
-            # Never all of them, unless it is only one.
+            # Never delete all images, unless there is only one.
             allowed = min(allowed, max(known - 1, 1))
         if len(missing) > allowed:
             raise TooManyDeletes(
@@ -215,7 +215,7 @@ class Sync:
 
     @contextlib.contextmanager
     def _pool(self) -> Iterator[futures.Executor]:
-        """Provide threads, whose work that waits is dropped at an error."""
+        """Provide threads; an error cancels the work that waits for them."""
         pool = futures.ThreadPoolExecutor(self._workers)
         try:
             yield pool
@@ -232,18 +232,18 @@ class Sync:
     ) -> collections.Counter[str]:
         """Store a page's images; return outcomes.
 
-        :param members: ask for the members of those that are shared.
+        :param members: ask for the members of shared images.
         """
         of_glance: dict[str, Record] = {}
         found: dict[str, model.NewImage] = {}
         for record in page:
             try:
-                # The properties that it lacks are logged when it is stored.
+                # Properties that are left out are logged with the change.
                 new, _ = records.mirrored(record, None)
             except records.Refused as error:
                 LOG.error("An image of Glance can't be mirrored: %s", error)
                 continue
-            # Glance may have another one whose id is in upper case.
+            # Glance may have another image with this id in upper case.
             if new.image.id not in found or record["id"] == new.image.id:
                 found[new.image.id], of_glance[new.image.id] = new, record
         counts: collections.Counter[str] = collections.Counter()
@@ -251,7 +251,7 @@ class Sync:
             self._database, list(found.values())
         )
         if members:
-            # The others are asked for anyway.
+            # Other images are asked for in any case.
             same = found.keys() - {*changed, *absent}
             shares = self._shares(pool, [of_glance[i] for i in same])
             shared = [
@@ -278,14 +278,14 @@ class Sync:
     def _shares(
         self, pool: futures.Executor, page: Sequence[Record]
     ) -> dict[str, Mapping[str, str] | None]:
-        """Return the shares of those images that are shared.
+        """Return the shares of the shared images.
 
-        :returns: by the store's id; None where there is no answer.
+        :returns: shares by the store's id; None if there is no answer.
         """
         shared = [r for r in page if r.get("visibility") == "shared"]
 
         def ask(record: Record) -> Mapping[str, str] | None:
-            # One that is no longer shared has none.
+            # An image that is no longer shared has no shares.
             return self._safely(
                 lambda: self._members_of(record) or {}, str(record["id"])
             )
@@ -299,14 +299,14 @@ class Sync:
     ) -> set[str]:
         """Store images that the store lacks, all or none; return their ids.
 
-        One that is deleted at the same time is deleted by the next sweep.
+        If Glance deletes an image meanwhile, the next sweep deletes it here.
         """
-        # Of ids that differ in case only, the one in lower case comes first.
+        # If ids differ in case only, the id in lower case comes first.
         wanted = [r for r in wanted if r["id"] == str(r["id"]).lower()]
         shares = self._shares(pool, wanted)
         batch, left_out = [], {}
         for record in wanted:
-            # None for one that is not shared.
+            # None for an image that is not shared.
             share = shares.get(str(record["id"]))
             if share is None and record["id"] in shares:
                 continue
@@ -318,7 +318,7 @@ class Sync:
                 self._database, batch, {new.image.id: 0 for new in batch}
             )
         except (base.Changed, exception.StoreUnavailable):
-            # They are asked for one by one.
+            # The caller asks for the images one by one.
             return set()
         for image_id, outcome in outcomes.items():
             self.stored(outcome, left_out[image_id])
@@ -341,9 +341,9 @@ class Sync:
     def _safely(
         self, act: Callable[[], T], image_id: str, *, may_delete: bool = False
     ) -> T | None:
-        """Act for one image; if that fails, go on with the others.
+        """Act for one image; if this fails, report it and return None.
 
-        :raises GlanceUnavailable: it has failed for many images in a row.
+        :raises GlanceUnavailable: many images in a row have failed.
         """
         if self.stopped.is_set():
             raise Stopped
