@@ -10,7 +10,7 @@ from urllib import parse
 from images_service.api import router
 
 READS = ("GET", "HEAD")
-# Characters of a line to read at once; no server accepts so long a request.
+# Maximum characters of a line to read; no server accepts a longer request.
 _PART = 1 << 16
 _TARGET = r'((?:https?://[^/" ]+)?/'
 # "GET /path HTTP/1.1" in the logs of nginx, Apache, HAProxy, gunicorn and this
@@ -20,15 +20,15 @@ _QUOTED = re.compile(
     rf'"([A-Z]+) {_TARGET}[^"]*?)(?: HTTP/[0-9.]+)?"'
     r"(?: status: .* microversion: ([0-9]+\.[0-9]+|-))?"
 )
-# Of uWSGI.
+# The format of uWSGI.
 _UWSGI = re.compile(rf"\] ([A-Z]+) {_TARGET}\S*) => generated ")
 # A list of requests or of paths.
 _PLAIN = re.compile(rf"(?:([A-Z]+) )?{_TARGET}\S*)(?: HTTP/[0-9.]+)?\s*")
-# How nginx and Apache, or HAProxy, write a byte that is no printable ASCII.
+# A byte that is not printable ASCII, in logs of nginx and Apache, or HAProxy.
 _ESCAPED = re.compile(r"(?:\\x|#)([0-9A-Fa-f]{2})")
-# Characters that a URL holds unencoded, beside letters and digits.
+# Characters that a URL contains unencoded, besides letters and digits.
 _RESERVED = ":/?[]@!$&'()*+,;="
-# What is before and after the id of a project.
+# The parts of a path before and after the id of a project.
 _PROJECT = re.compile(
     rf"(/+v2(?:\.1)?/+){router.NOVA_PROJECT}(/+images(?:[/?].*)?)"
 )
@@ -38,7 +38,7 @@ class Request(NamedTuple):
     """A request that a log names.
 
     :ivar target: path and query string, percent-encoded.
-    :ivar microversion: as Nova's log has it, None in other logs.
+    :ivar microversion: the one in Nova's log, None for other logs.
     """
 
     method: str
@@ -51,7 +51,7 @@ class Request(NamedTuple):
 
 
 def find(line: str) -> Request | None:
-    """Return the request of a line, None where there is none."""
+    """Return the request of a line, None if the line has no request."""
     found = _QUOTED.search(line) or _UWSGI.search(line)
     found = found or _PLAIN.fullmatch(line)
     if found is None:
@@ -76,12 +76,12 @@ def find(line: str) -> Request | None:
 class Reads:
     """The reads for images of an access log.
 
-    :param prefix: of Nova's paths, which is taken off.
-    :param project: the id that replaces the one of each path, None to keep it.
-    :param microversion: of requests whose lines name none.
-    :ivar times: how often each of them is there.
-    :ivar writes: how many requests for images are no reads.
-    :ivar others: how many requests are not for images.
+    :param prefix: prefix to remove from Nova's paths.
+    :param project: id to write into each path, None to keep the path's id.
+    :param microversion: microversion of requests whose lines have none.
+    :ivar times: number of times that each read occurs.
+    :ivar writes: number of requests for images that are not reads.
+    :ivar others: number of requests that are not for images.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Reads:
         self.writes = self.others = 0
 
     def read(self, file: TextIO) -> None:
-        """Take the requests of a log."""
+        """Count the requests of a log."""
         while line := file.readline(_PART):
             request = find(line)
             if request is not None:

@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
 def _serve(options: argparse.Namespace, welcome: str) -> None:
     """Serve until a signal ends the process.
 
-    :param welcome: what to print when the service can be used.
+    :param welcome: text to print when the service is ready.
     """
     # These imports take half a second, which --help does not need.
     from images_service import app
@@ -116,7 +116,7 @@ def _serve(options: argparse.Namespace, welcome: str) -> None:
     metrics_port = _metrics_port(*metrics_address)
     trusts = conf.api.auth_strategy == "noauth2"
     host = options.host or ("127.0.0.1" if trusts else "0.0.0.0")  # noqa: S104  # nosec B104
-    # gunicorn would try for five seconds, and does not name the option.
+    # gunicorn would try for five seconds, and its error lacks the option.
     problem = _problem(host, options.port)
     if problem:
         raise startup.NotReady(
@@ -130,21 +130,21 @@ def _serve(options: argparse.Namespace, welcome: str) -> None:
             os.environ[metrics.FOLDER] = stack.enter_context(
                 _folder("images-service-metrics-")
             )
-        # The application is created before the workers are forked: an error is
-        # reported once, and the workers share its memory, but no connection.
+        # The application is created before the fork of the workers: an error
+        # is reported once, and they share its memory, but no connection.
         serving.Server(
             make(conf),
             lambda: make(_configuration(options)),
             bind=bind,
             workers=options.workers,
             timeout=options.timeout,
-            # Clients that connect from now on wait for a worker.
+            # From now on, clients can connect, and wait for a worker.
             when_ready=lambda _arbiter: print(welcome, end="", flush=True),
         ).run()
 
 
 def _configuration(options: argparse.Namespace) -> cfg.ConfigOpts:
-    """Read the configuration, and set the log up by it."""
+    """Read the configuration, and set up the log."""
     from images_service.middleware import request_log
 
     args = config.file_arguments(options.config_file)
@@ -156,10 +156,10 @@ def _configuration(options: argparse.Namespace) -> cfg.ConfigOpts:
 
 
 def _metrics_port(port: int | None, host: str) -> int | None:
-    """Return the port of ``[metrics]``, None where another process uses it.
+    """Return the port of ``[metrics]``, None if another process uses it.
 
-    Of several services with one configuration the first one uses it; the
-    others serve the API without metrics.
+    If several services have the same configuration, the first one uses the
+    port, and the others serve the API without metrics.
     """
     problem = None if port is None else _problem(host, port)
     if problem:
@@ -174,7 +174,7 @@ def _metrics_port(port: int | None, host: str) -> int | None:
 
 def _problem(host: str, port: int) -> str | None:
     """Return why a port cannot be opened, None if it can."""
-    # A server that replaces another one gets its sockets.
+    # A server that replaces another server gets its open sockets.
     if not _GIVEN_SOCKETS.isdisjoint(os.environ):
         return None
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -193,9 +193,9 @@ def _address(host: str, port: int) -> str:
 
 @contextlib.contextmanager
 def _folder(prefix: str) -> Iterator[str]:
-    """Provide a temporary folder, which only the process that made it removes.
+    """Provide a temporary folder; only the process that created it removes it.
 
-    Workers leave this function, too, when they end.
+    Workers also leave this function when they end.
     """
     folder, pid = tempfile.mkdtemp(prefix=prefix), os.getpid()
     try:
@@ -207,9 +207,9 @@ def _folder(prefix: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _demo(options: argparse.Namespace) -> Iterator[str]:
-    """Point the options at a demonstration, and remove it at the end.
+    """Create a demonstration for the options, and remove it at the end.
 
-    It provides what to print when the demonstration can be used.
+    It provides the text to print when the demonstration is ready.
     """
     from images_service.cmd import demo
 

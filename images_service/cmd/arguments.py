@@ -28,9 +28,9 @@ def server_parser(prog: str, description: str) -> argparse.ArgumentParser:
 
 
 def number_up_to(most: int) -> Callable[[str], int]:
-    """Return the type of an argument: a number from 1 on.
+    """Return the type of an argument: a number from 1 to a maximum.
 
-    :param most: the largest one.
+    :param most: the maximum.
     """
 
     def number(text: str) -> int:

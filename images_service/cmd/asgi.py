@@ -2,7 +2,7 @@
 """Runs a WSGI application in threads behind an ASGI server.
 
 The server reads requests and sends answers in an event loop, so that a client
-that sends or reads slowly holds no thread.
+that sends or reads slowly does not keep a thread busy.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ BODY_SECONDS = 30
 # Bytes of a body that are read before it is refused: a client that still sends
 # its body may miss the answer.
 _READ_AT_MOST = 1 << 20
-# Paths with threads of their own, so that they are answered while all other
+# Paths with separate threads, so that they are answered while all other
 # threads wait for a database.
 _ASIDE = ("/", "/healthcheck")
 
@@ -38,12 +38,12 @@ Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 
 class Adapter:
-    """A WSGI application as an ASGI one.
+    """A WSGI application as an ASGI application.
 
-    :param threads: how many requests it answers at the same time.
-    :param max_body: bytes of a body that the application takes; of a longer
-        one it gets one byte more than that.
-    :param on_ports: applications that answer instead on certain ports.
+    :param threads: number of requests that are answered at the same time.
+    :param max_body: maximum bytes of a body; of a longer body, the application
+        gets one byte more.
+    :param on_ports: other applications, by the ports on which they answer.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Adapter:
         await send({"type": "http.response.body", "body": data})
 
     async def _body(self, scope: Scope, receive: Receive) -> io.BytesIO | None:
-        """Return the body, None where the client has left."""
+        """Return the body, None if the client has left."""
         body = io.BytesIO()
         if not 0 < _length(scope) <= _READ_AT_MOST:
             return body
@@ -99,13 +99,13 @@ class Adapter:
                     more = message.get("more_body", False)
                 body.seek(0)
         except TimeoutError:
-            # The application cannot read what is closed, and refuses it.
+            # The application cannot read a closed body, and refuses it.
             body.close()
         return body
 
 
 def _length(scope: Scope) -> int:
-    """Return the body's length as its header says, 1 for a chunked body."""
+    """Return the body's length in the header, 1 for a chunked body."""
     headers = dict(scope["headers"])
     if b"transfer-encoding" in headers:
         return 1
@@ -180,7 +180,7 @@ def _settle(
     settle: Callable[..., None],
     result: Answer | BaseException,
 ) -> None:
-    # It is cancelled where the client has left.
+    # The future is cancelled if the client has left.
     if not future.cancelled():
         settle(result)
 

@@ -17,7 +17,7 @@ _HEADERS = (
     *("Content-Type", "Vary", "Retry-After"),
     *("OpenStack-API-Version", "X-OpenStack-Nova-API-Version"),
 )
-# Stands for what an answer lacks.
+# Stands for a value that an answer lacks.
 MISSING = "-"
 # Characters of a value that a report shows.
 _SHOWN = 120
@@ -38,9 +38,9 @@ LAST = "there is a next link only if more images follow"
 class Answer:
     """An endpoint's answer to a read.
 
-    :ivar headers: by their names in lower case.
-    :ivar document: the JSON value of the body, its text where it is none.
-        Links have lost the endpoint's address.
+    :ivar headers: values by names in lower case.
+    :ivar document: the JSON value of the body, without the endpoint's address
+        in links; the text of a body that is not JSON.
     """
 
     status: int
@@ -51,9 +51,9 @@ class Answer:
     def read(
         cls, status: int, headers: Mapping[str, str], body: bytes, root: str
     ) -> "Answer":
-        """Return an answer as it is compared.
+        """Return an answer in the form for a comparison.
 
-        :param root: the endpoint's URL, with which its links begin.
+        :param root: the endpoint's URL, which is the start of its links.
         """
         text = body.decode("utf-8", "replace")
         document: Any = text
@@ -71,7 +71,7 @@ class Answer:
 
     @property
     def next_query(self) -> str | None:
-        """The query string of the next page, None where there is none."""
+        """The query string of the next page, None if no page follows."""
         with contextlib.suppress(
             LookupError, TypeError, ValueError, AttributeError
         ):
@@ -92,12 +92,12 @@ class Difference(NamedTuple):
     """A field that differs.
 
     :ivar field: ``status``, ``header NAME``, or a path in the document, such
-        as ``images.status``; ids are no part of it.
+        as ``images.status``, without ids.
     :ivar where: the id of the first image in a list, or a list's index, and
-        how many follow.
+        the number of others.
     :ivar nova: Nova's value, as JSON.
-    :ivar images: this service's.
-    :ivar reason: why they differ on purpose, empty if they don't.
+    :ivar images: this service's value.
+    :ivar reason: reason of a difference on purpose, else empty.
     """
 
     field: str
@@ -110,7 +110,7 @@ class Difference(NamedTuple):
 def differences(
     method: str, target: str, nova: Answer, images: Answer
 ) -> list[Difference]:
-    """Return in which fields two answers to a request differ."""
+    """Return the differences of two answers to a request, by field."""
     query = dict(parse.parse_qsl(target.partition("?")[2], True))
     if nova.status != images.status:
         reason = _reason_of_status(method, query, nova.status, images.status)
@@ -129,7 +129,7 @@ def differences(
 
 
 def _grouped(found: Iterable[Difference]) -> list[Difference]:
-    """Return the first difference of each field, with how many follow."""
+    """Return the first difference of each field, with the number of others."""
     groups: dict[tuple[object, ...], list[Difference]] = {}
     for one in found:
         missing = (one.nova == MISSING, one.images == MISSING)
@@ -147,14 +147,14 @@ def _of_headers(
 ) -> Iterator[Difference]:
     for name in _HEADERS:
         values = [one.get(name.lower(), MISSING) for one in (nova, images)]
-        # The order of words means nothing, and JSON is UTF-8 in any case.
+        # The order of words has no meaning, and JSON is always UTF-8.
         words = [set(re.split("[,; ]+", value.lower())) for value in values]
         if (words[0] ^ words[1]) - {"charset=utf-8"}:
             yield Difference(f"header {name}", "", *map(_shown, values))
 
 
 def _by_key(value: Any, name: str) -> dict[str, Any] | None:
-    """Return the objects of a list by a member, None if that is no key."""
+    """Return the objects of a list by a member, None if it is not a key."""
     if not isinstance(value, list):
         return None
     found = {
@@ -168,7 +168,7 @@ def _by_key(value: Any, name: str) -> dict[str, Any] | None:
 def _diff(
     field: str, where: str, nova: Any, images: Any
 ) -> Iterator[Difference]:
-    """Yield how two JSON values differ."""
+    """Yield the differences of two JSON values."""
     both = [nova, images]
     is_list = False
     if all(isinstance(one, list) for one in both):
@@ -200,9 +200,9 @@ def _diff(
 def _mappings(
     nova: list[Any], images: list[Any]
 ) -> tuple[list[dict[str, Any]], bool]:
-    """Return two lists as mappings, and whether their order means anything.
+    """Return two lists as mappings, and whether their order has a meaning.
 
-    The keys are what links are, ids, or else indexes.
+    The keys are the ``rel`` of links, ids, or else indexes.
     """
     for name, is_ordered in (("rel", False), ("id", True)):
         left, right = _by_key(nova, name), _by_key(images, name)
@@ -215,13 +215,13 @@ def _mappings(
 
 
 def _shown(value: Any) -> str:
-    """Return a value as JSON in ASCII, cut where it is long."""
+    """Return a value as JSON in ASCII, cut if it is long."""
     text = json.dumps(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _without_root(value: Any, root: str) -> Any:
-    """Return a JSON value whose links have lost an endpoint's address."""
+    """Return a JSON value without an endpoint's address in its links."""
     if isinstance(value, list):
         return [_without_root(item, root) for item in value]
     if not isinstance(value, dict):
@@ -231,7 +231,7 @@ def _without_root(value: Any, root: str) -> Any:
     if isinstance(link, str):
         if link.startswith(f"{root}/"):
             link = link.removeprefix(root)
-        # The order of parameters means nothing.
+        # The order of parameters has no meaning.
         path, mark, query = link.partition("?")
         pairs = sorted(parse.parse_qsl(query, keep_blank_values=True))
         found["href"] = path + mark + parse.urlencode(pairs)
@@ -241,7 +241,7 @@ def _without_root(value: Any, root: str) -> Any:
 def _reason_of_status(
     method: str, query: Mapping[str, str], nova: int, images: int
 ) -> str:
-    """Return why Nova's status differs on purpose, empty if it doesn't."""
+    """Return why statuses differ on purpose, "" if it is a mistake."""
     if method == "HEAD" and nova == 404:
         return _HEAD
     if nova == 500 and images == 200:
@@ -259,7 +259,7 @@ def _reason_of_status(
 def _reason_of_image(
     one: Difference, query: Mapping[str, str], nova: Answer, images: Answer
 ) -> str:
-    """Return why an image is in one list only, empty if it should not be."""
+    """Return why an image is in one list on purpose, "" for a mistake."""
     if one.field != "images" or not one.where:
         return ""
     if one.images != MISSING:

@@ -25,7 +25,7 @@ auth_strategy = noauth2
 [database]
 connection = sqlite:///{folder}/images.sqlite
 """
-# The application of this pipeline is that of the pipeline main.
+# In this pipeline, the pipeline main is the application.
 _PIPELINE = """
 [pipeline:demo]
 pipeline = page main
@@ -59,7 +59,7 @@ In a browser, http://{address}/demo shows who sees and may do what.
 
 
 def prepare(folder: str) -> str:
-    """Make a deployment in an empty folder; return its configuration file."""
+    """Deploy into an empty folder; return the configuration file's path."""
     path = os.path.join(folder, "images_service.conf")
     with open(path, "w", encoding="utf-8") as file:
         file.write(_CONFIGURATION.format(folder=folder))
@@ -86,9 +86,9 @@ def prepare(folder: str) -> str:
 
 
 def welcome(folder: str, host: str, address: str) -> str:
-    """Return what the demonstration prints when it can be used.
+    """Return the text that the demonstration prints when it is ready.
 
-    :param address: host and port, as URLs have them.
+    :param address: host and port, as in URLs.
     """
     page = _PAGE if demo_page.is_loopback(host) else ""
     manage = "images-service-manage"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The demonstration's page: who sees what, and may do what by policy.json.
+"""The demonstration's page: what callers see, and may do by policy.json.
 
 Only the demonstration's pipeline has it, and only this machine can read it.
 """
@@ -41,7 +41,7 @@ _HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
 )
 _PROJECT = "demo"
-# Users with their projects and roles, as noauth2 has them.
+# Users with their projects and roles, as in noauth2.
 _CALLERS = (
     ("alice", _PROJECT, ["member", "reader"]),
     ("carol", _PROJECT, ["reader"]),
@@ -111,7 +111,7 @@ class Page:
         return answer
 
     def _state(self) -> dict[str, Any]:
-        """Return what the page shows.
+        """Return the values that the page shows.
 
         :raises Unavailable: the database, or a service that a rule asks, gives
             no answer.
@@ -146,7 +146,7 @@ class Page:
         }
 
     def _actions(self, image: model.Image | None) -> list[dict[str, Any]]:
-        """Return the actions on an image, or on none, with each outcome.
+        """Return the actions on an image, or on no image, with each outcome.
 
         An outcome is ``allowed``, ``refused`` (403) or ``hidden`` (404).
         """
@@ -197,7 +197,7 @@ class Page:
         return "allowed" if allowed else "refused"
 
     def _sees(self, caller: RequestContext, image: model.Image | None) -> bool:
-        """Tell whether a caller sees an image; another one is 404."""
+        """Tell whether a caller sees an image; otherwise the answer is 404."""
         if image is not None:
             try:
                 self._store.get(image.id, self._viewer(caller))
@@ -212,9 +212,9 @@ class Page:
 
 
 def _is_local(request: webob.Request) -> bool:
-    """Tell whether this machine asks, by its own name.
+    """Tell whether this machine sends the request, with its own name as host.
 
-    The name of another site may resolve to this machine; then pages of that
+    The name of another site may resolve to this machine; then pages of this
     site could read the answer.
     """
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Asks a compute endpoint for reads, within a deadline."""
+"""Sends reads to a compute endpoint, within a deadline."""
 
 import time
 
@@ -11,7 +11,7 @@ from images_service.cmd import comparison
 from images_service.cmd.access_log import Request
 from images_service.cmd.manage import PROGRAM
 
-# Bytes of an answer; this service's own pages have 16 MiB of metadata.
+# Maximum bytes of an answer; this service's pages have 16 MiB of metadata.
 _LARGEST = 64 * 1024 * 1024
 # Bytes that are read at once.
 _PART = 1 << 16
@@ -26,9 +26,9 @@ class Stopped(Exception):
 class Endpoint:
     """A compute endpoint, to which only reads are sent.
 
-    :param name: for messages.
-    :param url: without a version.
-    :param seconds: for an answer, body included.
+    :param name: name in messages.
+    :param url: URL without a version.
+    :param seconds: time limit for an answer and its body.
     :param ca: path of the certificates to trust, None for the usual ones.
     """
 
@@ -41,16 +41,16 @@ class Endpoint:
         self._seconds = seconds
         self._guard = guard.Guard()
         self._session = requests.Session()
-        # Neither proxies of the environment nor passwords of .netrc.
+        # Use neither proxies of the environment nor passwords of .netrc.
         self._session.trust_env = False
         self._session.verify = ca or True
-        # Until there is an answer, one failure is enough.
+        # Before the first answer, one failure is enough.
         self._failures = _PATIENCE - 1
 
     def ask(self, request: Request) -> comparison.Answer | None:
-        """Return the answer, None where there is no usable one.
+        """Return the answer, None if there is no usable answer.
 
-        :raises ValueError: the request is no read.
+        :raises ValueError: the request is not a read.
         :raises Stopped: the endpoint is down, or refuses the token.
         """
         if request.method not in access_log.READS:
@@ -76,7 +76,7 @@ class Endpoint:
     def _send(self, request: Request) -> comparison.Answer:
         """Send a request and read the answer.
 
-        :raises OSError: there is no whole answer.
+        :raises OSError: there is no complete answer.
         """
         headers = {
             "Accept": "application/json",
@@ -95,8 +95,8 @@ class Endpoint:
             headers=headers,
             allow_redirects=False,
             stream=True,
-            # It ends a thread for which the guard waits no more, a second
-            # later, since the guard's message is the clearer one.
+            # It ends the thread a second after the guard has stopped waiting,
+            # since the guard's message is clearer.
             timeout=self._seconds + 1,
         ) as response:
             for part in response.iter_content(_PART):

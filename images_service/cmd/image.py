@@ -30,7 +30,7 @@ _PROJECT = "8a4ce6f2c1d34b4f8d59e9a4b5d0c7e1"
 
 
 def _shown(value: object) -> object:
-    """Return a value of an image as cliff can write it."""
+    """Return an image's value in a form that cliff can write."""
     return value if value is None or isinstance(value, int) else str(value)
 
 
@@ -122,7 +122,7 @@ class _Edit(DatabaseCommand):
         admin.edit(self.database, parsed_args.image, edit)
 
     def _change(self, old: NewImage, args: argparse.Namespace) -> NewImage:
-        """Return the image as it is to be."""
+        """Return the changed image."""
         raise NotImplementedError
 
 

@@ -32,11 +32,11 @@ class Import(DatabaseCommand):
     """Import images as Glance lists them.
 
     FILE holds an answer of Glance's GET /v2/images (or several), a JSON array
-    of images, or one of these a line. Each image is stored wholly or not at
-    all; each refused image is printed with the reason, and makes the exit
-    status 1. So do a file without images, and a last answer that has a next
-    page. Ctrl+C ends the import after the images that are being stored, with
-    exit status 130; --skip-existing continues it.
+    of images, or one of these in each line. Each image is stored wholly or not
+    at all. Each refused image is printed with the reason. The exit status is 1
+    if an image is refused, if the file has no images, or if the last answer
+    has a next page. Ctrl+C ends the import after the images that are being
+    stored, with exit status 130; --skip-existing continues it.
     """
 
     changes_images = True
@@ -83,7 +83,7 @@ class Import(DatabaseCommand):
                 )
                 raise
             finally:
-                # What was stored stays stored, whatever ends the import.
+                # Stored images stay stored, even if an error ends the import.
                 self._print_counts()
         return self._status(listing)
 
@@ -111,7 +111,7 @@ class Import(DatabaseCommand):
                     tqdm.tqdm.write(line, file=sys.stderr)
 
     def _add(self, images: Mapping[int, model.NewImage]) -> dict[int, str]:
-        """Store images; return why some were refused, by their number."""
+        """Store images; return the reasons of refusals, by image number."""
         refusals = {}
         results = self.store.add(
             list(images.values()), replace=self._args.update
@@ -133,7 +133,7 @@ class Import(DatabaseCommand):
         print(", ".join(f"{self._counts[name]} {name}" for name in results))
 
     def _status(self, listing: Listing) -> int:
-        """Return the exit status of an import that has reached the end."""
+        """Return the exit status of a complete import."""
         problem = None
         if not any(self._counts.values()):
             problem = f"{self._args.file} holds no images."
@@ -150,7 +150,7 @@ class Import(DatabaseCommand):
 
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[TextIO]:
-    """Open a file or standard input; a bar shows how much of it is read."""
+    """Open a file or standard input; a bar shows the progress."""
     standard = path == "-"
     with (
         open(
@@ -164,7 +164,7 @@ def _opened(path: str) -> Iterator[TextIO]:
             "read",
             # 0 for a pipe, whose length is unknown.
             total=os.fstat(file.fileno()).st_size or None,
-            # None shows the bar where standard error is a terminal.
+            # None shows the bar only if standard error is a terminal.
             disable=None,
             leave=False,
         ) as counted,
@@ -174,9 +174,9 @@ def _opened(path: str) -> Iterator[TextIO]:
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Delay Ctrl+C to the end, and raise KeyboardInterrupt there.
+    """Delay Ctrl+C to the end of the block; then raise KeyboardInterrupt.
 
-    A second one is not delayed: the database may not answer.
+    A second Ctrl+C is not delayed: the database may not answer.
     """
     waiting = False
 

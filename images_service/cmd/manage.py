@@ -65,7 +65,7 @@ class Manage(app.App):
         return parser
 
     def configure_logging(self) -> None:
-        """Don't log errors of the store: commands report them."""
+        """Set logging up without the store's errors: commands report them."""
         super().configure_logging()
         for handler in logging.root.handlers:
             handler.addFilter(lambda record: _STORE not in record.name)
@@ -80,8 +80,8 @@ class Command(command.Command):
     """A command; its help is its docstring, its arguments, and examples."""
 
     app: Manage
-    # Names -> options of argparse's add_argument; a command line can have one
-    # argument of those that are "exclusive" in the same word.
+    # Names -> options of argparse's add_argument; a command line can have only
+    # one of the arguments that have the same word as "exclusive".
     arguments: Mapping[str, Mapping[str, Any]] = {}
     # Command lines, without the program's name.
     examples: Sequence[str] = ()
@@ -127,14 +127,14 @@ class DatabaseCommand(Command):
 
     # Whether the command fails without the tables of this release.
     needs_tables = True
-    # Whether it changes images as their owner does.
+    # Whether the command changes images; it is refused if Glance owns them.
     changes_images = False
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Run the command.
 
         :raises startup.NotReady: the database is down, lacks its tables, or
-            refuses what the command does; or Glance owns the images.
+            refuses a statement; or Glance owns the images.
         """
         import sqlalchemy as sa
 
@@ -160,7 +160,7 @@ class DatabaseCommand(Command):
     def database(self) -> "Database":
         """The configured database.
 
-        :raises startup.NotReady: none is configured, or its driver is missing.
+        :raises startup.NotReady: the URL or the driver is missing.
         """
         from images_service.store.sql import engine
 

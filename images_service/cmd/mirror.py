@@ -45,10 +45,10 @@ def _glance(conf: cfg.ConfigOpts) -> "Glance":
 class Sync(DatabaseCommand):
     """Compare all images with Glance's once, and store what differs.
 
-    The shares of images are compared as well. It can run beside
-    images-service-mirror. The exit status is 1 if Glance does not answer, if
-    it lacks so many images that an error is more likely, which deletes none,
-    or if some images could not be stored.
+    The shares of images are compared as well. The command can run beside
+    images-service-mirror. If Glance lacks so many images that an error is more
+    likely, no image is deleted. The exit status is 1 in this case, and if
+    Glance does not answer, or some images could not be stored.
     """
 
     examples = ("mirror sync", "mirror sync --dry-run")

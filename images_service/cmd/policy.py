@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""images-service-manage policy …, and what oslo.policy's commands load."""
+"""images-service-manage policy …, and the rules for oslo.policy's commands."""
 
 import argparse
 from collections.abc import Mapping
@@ -30,11 +30,11 @@ _REQUEST = "req-5b0d8a1e-3173-4151-9da6-b1a9b4c55f8e"
 
 
 def enforcer_for_tools() -> oslo_policy.Enforcer:
-    """Return an enforcer that knows the rules and the policy file.
+    """Return an enforcer with the rules and the policy file.
 
-    An entry point of oslo.policy's commands, in processes of their own. They
-    parse their command line into the process-wide configuration and read the
-    policy file's name from there.
+    oslo.policy's commands call this function, by its entry point. They parse
+    their command line into the process-wide configuration, and read the policy
+    file's name from it.
     """
     tool: cfg.ConfigOpts = cfg.CONF
     conf = config.load(config.file_arguments(tool.config_file))
@@ -65,7 +65,7 @@ def snapshot_of(conf: cfg.ConfigOpts, path: str | None) -> enforcer.Snapshot:
 
 
 class Check(Command):
-    """Check a policy file as a service does that starts.
+    """Check a policy file as a service does at start.
 
     Without FILE, the configured files are checked. FILE may be a folder, with
     policy.json or policy.yaml and policy.d. The command prints what has no
@@ -199,7 +199,7 @@ class Explain(DatabaseCommand):
     def _refusal(self, request_id: str, path: str | None) -> refusals.Refusal:
         """Return the refusal of a request from the log.
 
-        :raises ValueError: no log is known, or the log does not have it.
+        :raises ValueError: no log is known, or the log lacks the refusal.
         """
         conf = self.app.conf
         if path is None and conf.log_file:
@@ -225,7 +225,7 @@ def _explained(
     caller: context.RequestContext,
     target: Mapping[str, Any],
 ) -> int:
-    """Print why a rule allows a caller something; return the exit status."""
+    """Print why a rule allows or refuses an action; return the exit status."""
     explanation = snapshot.explain(rule.name, caller, target)
     print(f'{rule.name}: "{rule.text}"\n  from: {rule.source}')
     print(f"  target: {_listed(target)}\n")

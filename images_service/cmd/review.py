@@ -41,7 +41,7 @@ class _List(list[str]):
 
 
 class _Names(columns.FormattableColumn[_List]):
-    """Names: a list in JSON; a table joins those with the same first words."""
+    """Names: a list in JSON; a table joins names with the same first words."""
 
     def human_readable(self) -> str:
         lines = []
@@ -124,7 +124,7 @@ class Matrix(Command, lister.Lister):
 
 
 def _reason(action: str, decision: review.Decision) -> str:
-    """Return why, with the rule if it is not that of the action."""
+    """Return the reason, with the rule if it is not the action's rule."""
     rule = review.action(decision.rule or action)
     return decision.why if rule == action else f"{rule}: {decision.why}"
 

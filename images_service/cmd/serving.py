@@ -24,14 +24,14 @@ from images_service.middleware import metrics
 LOG = log.getLogger(__name__)
 
 # New objects after which Python collects garbage; a page of a thousand images
-# makes eight thousand, and none of them is garbage.
+# creates eight thousand objects, and no garbage.
 _OBJECTS = 25_000
-# Seconds for a request's head, and for an idle connection. Proxies keep theirs
-# for 60, so that they close first.
+# Seconds for a request's head, and for an idle connection. Proxies keep idle
+# connections for 60 seconds, so they close them first.
 HEAD_SECONDS = 75
 # Seconds for a client to read an answer.
 ANSWER_SECONDS = 60
-# Seconds between two looks at the deadlines of a connection.
+# Seconds between two checks of a connection's deadlines.
 _INTERVAL = 1
 # Seconds for other workers to take a connection. A process sleeps for 50
 # microseconds at least.
@@ -41,8 +41,8 @@ _TURN = 1e-6
 def _let_signals_end_it(_arbiter: Any, _worker: Any) -> None:
     """Let signals end a worker that has no handlers of its own yet.
 
-    Those that it has from gunicorn's master lose the signal, and the master
-    would wait for the worker until the graceful time-out.
+    The handlers that it inherits from gunicorn's master lose the signal, and
+    the master would wait for the worker until the graceful time-out.
     """
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
@@ -50,13 +50,13 @@ def _let_signals_end_it(_arbiter: Any, _worker: Any) -> None:
 
 _SETTINGS: Mapping[str, Any] = {
     "worker_class": "asgi",
-    # The ones that are tested, whatever else is installed.
+    # The tested loop and parser, even if others are installed.
     "asgi_loop": "uvloop",
     "http_parser": "python",
     "asgi_lifespan": "off",
     "keepalive": HEAD_SECONDS,
     "proc_name": "images-service-api",
-    # URLs and headers as long as Nova's own server takes them.
+    # The longest URLs and headers that Nova's own server accepts.
     "limit_request_line": 16384,
     "limit_request_field_size": 16384,
     # No header of a client sets SCRIPT_NAME, PATH_INFO or the scheme;
@@ -65,9 +65,9 @@ _SETTINGS: Mapping[str, Any] = {
     "secure_scheme_headers": {},
     "graceful_timeout": 30,
     "control_socket_disable": True,
-    # gunicorn compares the time of a new worker's file, which is of the clock,
-    # with the monotonic time, so one that hangs at its start would never be
-    # too late.
+    # gunicorn compares the time of a new worker's file, by the system's clock,
+    # with the monotonic time, so it would never find that a worker hangs at
+    # its start.
     "pre_fork": lambda _arbiter, worker: worker.tmp.notify(),
     "post_fork": _let_signals_end_it,
     "child_exit": lambda _arbiter, worker: metrics.ended(worker.pid),
@@ -82,17 +82,17 @@ class Connection(protocol.ASGIProtocol):  # type: ignore[misc]
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Start to wait for the first request."""
         super().connection_made(transport)
-        # So gunicorn calls pause_writing for each byte that is not read.
+        # With this limit, the loop calls pause_writing for each unread byte.
         transport.set_write_buffer_limits(high=0)
         self._arm_keepalive_timer()
         self._look()
         if self.worker.nr_conns > 1 and self.cfg.workers > 1:
-            # The first worker to wake would take all connections that come
-            # at once, and keep them.
+            # Without a pause, the first worker that wakes would take and keep
+            # all connections that come at the same time.
             time.sleep(_TURN)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Stop the checks of the deadlines."""
         super().connection_lost(exc)
         self._timer.cancel()
 
@@ -101,8 +101,8 @@ class Connection(protocol.ASGIProtocol):  # type: ignore[misc]
         try:
             super().data_received(data)
         except ValueError:
-            # A number of more digits than Python converts, which gunicorn
-            # does not expect.
+            # gunicorn does not expect a number with more digits than Python
+            # converts.
             self._send_error_response(400, "Invalid request")
             self._close_transport()
 
@@ -112,7 +112,7 @@ class Connection(protocol.ASGIProtocol):  # type: ignore[misc]
         self._unread_since = time.monotonic()
 
     def resume_writing(self) -> None:
-        """Wait no more: the client has read its answer."""
+        """Stop waiting: the client has read its answer."""
         super().resume_writing()
         self._unread_since = math.inf
 
@@ -123,7 +123,7 @@ class Connection(protocol.ASGIProtocol):  # type: ignore[misc]
         self._idle_since = math.inf
 
     def _look(self) -> None:
-        """Close the connection at a deadline, or idle when the worker ends."""
+        """Close a connection at a deadline, or if idle at the worker's end."""
         self._timer = self.worker.loop.call_later(_INTERVAL, self._look)
         now = time.monotonic()
         idle_seconds = HEAD_SECONDS if self.worker.alive else _INTERVAL
@@ -155,9 +155,9 @@ class Connection(protocol.ASGIProtocol):  # type: ignore[misc]
 class Server(BaseApplication):  # type: ignore[misc]
     """Runs gunicorn; its workers share the memory of the application.
 
-    :param remake: creates the application again; each SIGHUP calls it, and
-        workers with the new one replace those with the old one.
-    :param settings: gunicorn's, by name.
+    :param remake: creates the application again at each SIGHUP; workers with
+        the new application replace the old workers.
+    :param settings: gunicorn's settings, by name.
     """
 
     def __init__(

@@ -28,7 +28,7 @@ from images_service.cmd.manage import Command
 from images_service.cmd.manage import open_log
 from images_service.cmd.manage import PROGRAM
 
-# Seconds before what differs is asked for again: a mirror may be late, and an
+# Seconds before differences are compared again: a mirror may be late, and an
 # image may change between two questions.
 _PAUSE = 3.0
 
@@ -36,10 +36,10 @@ _PAUSE = 3.0
 class Comparison:
     """Compares the answers of two endpoints to requests.
 
-    :param rate: requests a second, at most.
+    :param rate: maximum number of requests a second.
     :param ignored: patterns of fields that may differ.
     :ivar found: the differences of each request that was compared.
-    :ivar statuses: of the answers that have the same one.
+    :ivar statuses: the status of each request, if both answers have the same.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Comparison:
         self.statuses: dict[Request, int] = {}
 
     def run(self, wanted: Sequence[Request]) -> None:
-        """Compare the answers to requests, and once more where they differ.
+        """Compare the answers to requests, and once more if they differ.
 
         :raises Stopped: an endpoint is down, or refuses the token.
         """
@@ -131,7 +131,7 @@ class Comparison:
 def _url(text: str) -> str:
     """Return the URL of an endpoint without its version.
 
-    :raises argparse.ArgumentTypeError: it is none.
+    :raises argparse.ArgumentTypeError: the text is not a URL of an endpoint.
     """
     parts = parse.urlsplit(text)
     if (
@@ -151,7 +151,7 @@ def _url(text: str) -> str:
 def _microversion(text: str) -> str:
     """Return a microversion.
 
-    :raises argparse.ArgumentTypeError: it is none.
+    :raises argparse.ArgumentTypeError: the text is not a microversion.
     """
     if not re.fullmatch(r"2\.[0-9]{1,4}|latest", text):
         raise argparse.ArgumentTypeError("not 2.N or latest")
@@ -161,7 +161,7 @@ def _microversion(text: str) -> str:
 def _token(path: str | None) -> str:
     """Return the token of a file, else of the environment.
 
-    :raises Stopped: there is none.
+    :raises Stopped: there is no token.
     :raises OSError: the file can't be read.
     """
     token = os.environ.get("OS_TOKEN", "")
@@ -182,9 +182,9 @@ class Shadow(Command, lister.Lister):
     FILE is an access log of nginx, Apache, HAProxy, uWSGI, Nova or this
     service, or a list of paths. Each GET and HEAD for images is sent once to
     both endpoints, with the same token, and each field that differs is shown;
-    "documented" says why one differs on purpose. What differs is asked for
-    once more. Nothing else is sent. The token is that of --token-file, or of
-    the variable OS_TOKEN.
+    "documented" says why one differs on purpose. If answers differ, the
+    request is sent once more. Nothing else is sent. The token is in the file
+    of --token-file, or in the variable OS_TOKEN.
 
     The exit status is 0 if nothing differs but what is documented, 1 if
     something does, and 2 if the comparison can't be made: FILE has no read of
@@ -266,14 +266,14 @@ class Shadow(Command, lister.Lister):
             super().run(parsed_args)
         except (Stopped, OSError) as error:
             self._summary = [f"{PROGRAM}: {error}"]
-        # It follows the rows.
+        # The summary follows the rows.
         print(*self._summary, sep="\n", file=sys.stderr)
         return self._status
 
     def take_action(
         self, parsed_args: argparse.Namespace
     ) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
-        """Compare; return the columns and rows of what differs."""
+        """Compare; return the columns and rows of the differences."""
         token = _token(parsed_args.token_file)
         reads = access_log.Reads(
             parse.urlsplit(parsed_args.nova).path,
@@ -300,7 +300,7 @@ class Shadow(Command, lister.Lister):
             work.run(wanted[: parsed_args.limit])
             self._status, end = work.result()
         except Stopped as error:
-            # What was compared until then is shown all the same.
+            # The differences until then are shown nevertheless.
             end = str(error)
         except KeyboardInterrupt:
             end = "interrupted"

@@ -23,8 +23,8 @@ _VERSIONED = re.compile(r"/v[0-9]+(\.[0-9]+)?/?$")
 # Seconds that a caller may wait for a connection to the database.
 _PATIENCE = 30
 
-# A check returns a warning, None for none.  It raises startup.NotReady for a
-# failure, and FileError for a file that a running service would not load.
+# A check returns a warning, or None. It raises startup.NotReady for a failure,
+# and FileError for a file that a running service would not load.
 Check = Callable[[cfg.ConfigOpts], str | None]
 
 
@@ -109,7 +109,7 @@ def _glance(conf: cfg.ConfigOpts) -> str | None:
     try:
         runs = mirror_runs.load(engine.Database(conf))
     except exception.StoreUnavailable:
-        # The check of the database reports it.
+        # The check of the database schema reports this.
         return None
     if conf.mirror.transport_url and "hint" not in runs:
         return (
@@ -139,7 +139,7 @@ def _run(checks: "Checks", check: Check) -> upgradecheck.Result:
     except startup.NotReady as error:
         return upgradecheck.Result(upgradecheck.Code.FAILURE, str(error))
     except FileError as error:
-        # A running service keeps what it has read before.
+        # A running service keeps the contents that it has read before.
         warning = (
             f"{error}. Services that run go on as before; none will start. "
             "Fix the file."
@@ -149,7 +149,7 @@ def _run(checks: "Checks", check: Check) -> upgradecheck.Result:
 
 
 class Checks(upgradecheck.UpgradeCommands):
-    """What ``upgrade check`` checks."""
+    """The checks of ``upgrade check``."""
 
     _upgrade_checks = tuple(
         (name, (_run, {"check": check})) for name, check in _CHECKS.items()
@@ -162,7 +162,7 @@ class Checks(upgradecheck.UpgradeCommands):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; return 0 for success, 1 for warnings, 2 for failures.
 
-    255 says that something went wrong with the checks themselves.
+    255 means that the checks themselves failed.
     """
     conf = config.new()
     try:
