@@ -39,12 +39,12 @@ def create(
 ) -> wsgi.WSGIApplication:
     """Return the service as a WSGI application.
 
-    It starts while the database does not answer.
+    The service also starts if the database does not answer.
 
     :param conf: the configuration; None reads the usual files and sets up
-        logging. Another service that has this one in its process passes it.
-    :param store: where images live; None opens ``[database]``.
-    :param name: of the pipeline in ``[api] paste_config``.
+        logging. A service that runs this one in its process passes its own.
+    :param store: the store of images; None opens ``[database]``.
+    :param name: name of the pipeline in ``[api] paste_config``.
     :param forks: whether this process forks workers later.
     :raises oslo_config.cfg.Error: the configuration is wrong, a library that
         it needs is missing, or the database lacks its tables.
@@ -64,7 +64,7 @@ def create(
     try:
         loader.find_config_section(loadwsgi.APP, name)
     except LookupError as error:
-        # The file beside another service's configuration is that service's.
+        # The file may belong to another service, beside its configuration.
         raise startup.NotReady(
             f"{path} has no pipeline {name}. Set [api] paste_config to the "
             "api-paste.ini of this service."
@@ -82,7 +82,7 @@ def create(
 
 
 def _store(conf: cfg.ConfigOpts, *, forks: bool) -> base.ImageStore:
-    """Return the store that ``[glance] mode`` names."""
+    """Return the store that ``[glance] mode`` selects."""
     if conf.glance.mode == "none":
         return SqlStore(startup.open_database(conf, forks=forks))
     if conf.api.auth_strategy != "keystone":
@@ -90,7 +90,7 @@ def _store(conf: cfg.ConfigOpts, *, forks: bool) -> base.ImageStore:
             "[glance] mode = mirror needs [api] auth_strategy = keystone: "
             "changes go to Glance with the caller's token."
         )
-    # The other mode does not need keystoneauth1.
+    # Only a mirror needs keystoneauth1.
     from images_service.glance import client
     from images_service.glance import store
 
@@ -149,10 +149,10 @@ def root_factory(
         path: str = environ.get("PATH_INFO", "")
         application = authenticated
         version, _, rest = path.strip("/").partition("/")
-        # No action's path ends with a slash, so only dispatch matches it.
+        # Only dispatch matches paths of actions, which end without a slash.
         may_be_document = not rest or path.endswith("/")
         if path == "/healthcheck":
-            # A 503 of this page tells of the node, and no filter rewrites it.
+            # A 503 of this page describes the node; no filter may rewrite it.
             environ[context.ANSWERED] = True
             application = health
         elif version not in ("v2", "v2.1") or (

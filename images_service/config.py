@@ -2,7 +2,7 @@
 """Every option of the service.
 
 Options are read through a ``ConfigOpts`` that each module gets from its
-caller; there is no global one.
+caller; there is no global ``ConfigOpts``.
 """
 
 from collections.abc import Mapping
@@ -83,8 +83,8 @@ _API_OPTS = [
     ),
 ]
 
-# The options of oslo.db that the store reads.  It makes its own connections,
-# with time limits of its own.
+# The options of oslo.db that the store reads. The store opens connections
+# itself, with other time limits.
 _OF_OSLO_DB = frozenset(
     {
         "connection",
@@ -97,15 +97,15 @@ _OF_OSLO_DB = frozenset(
         "sqlite_synchronous",
     }
 )
-# These of oslo.policy have no effect: missing rules are refused, and no rule
-# has a deprecated default.
+# Options of oslo.policy without effect: the service refuses missing rules, and
+# no rule has a deprecated default.
 _NOT_OF_OSLO_POLICY = frozenset(
     {"enforce_new_defaults", "policy_default_rule"}
 )
 ((_, _POLICY_OPTS),) = policy_options.list_opts()
 
-# All options that have an effect, by group, but for those of logging, in
-# DEFAULT, and of keystonemiddleware.
+# All options that have an effect, by group, except for the options of logging
+# (in DEFAULT) and of keystonemiddleware.
 OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
     "api": _API_OPTS,
     "http_basic": [
@@ -125,7 +125,7 @@ OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
             help="Maximum number of metadata items of an image.",
         )
     ],
-    # Those of keystoneauth1 come with the client.
+    # The client registers the options of keystoneauth1.
     "glance": [
         cfg.StrOpt(
             "mode",
@@ -259,7 +259,7 @@ OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
             help="Maximum number of connections beyond max_pool_size.",
         ),
     ],
-    # Libraries would register these only when they use them.
+    # Libraries would register these options only at their first use.
     "oslo_policy": [
         opt for opt in _POLICY_OPTS if opt.dest not in _NOT_OF_OSLO_POLICY
     ],
@@ -277,13 +277,13 @@ OPTIONS: Mapping[str, Sequence[cfg.Opt]] = {
 
 _LOG_LEVELS = [
     *log.get_default_log_levels(),
-    # Warns of rules that repeat their defaults, as the shipped policy.json
-    # does on purpose.
+    # It warns of rules that repeat their defaults; the shipped policy.json
+    # repeats them on purpose.
     "oslo_policy=ERROR",
-    # Logs what it is about to do, whether or not there is anything.
+    # It logs its plan even if the schema needs no change.
     "alembic=WARNING",
 ]
-# Defaults of libraries' options that suit this service better than their own.
+# Defaults for libraries' options, instead of the libraries' own.
 _DEFAULTS: Mapping[str | None, Mapping[str, Any]] = {
     None: {"default_log_levels": _LOG_LEVELS},
     "cors": {
@@ -300,7 +300,7 @@ _DEFAULTS: Mapping[str | None, Mapping[str, Any]] = {
         ],
         "allow_methods": ["GET", "PUT", "POST", "DELETE"],
     },
-    # A request waits for these, and its caller must not wait too long.
+    # Requests wait for these time-outs, so they must be short.
     "database": {"pool_timeout": 4},
     "oslo_policy": {"policy_file": "policy.json", "remote_timeout": 3},
     "healthcheck": {
@@ -322,14 +322,13 @@ def list_opts() -> list[tuple[str, Sequence[cfg.Opt]]]:
 def set_defaults() -> None:
     """Set the defaults of logging, for oslo-config-generator.
 
-    All services of a process share these options, so no other process may
-    call this.
+    The options are global to a process, so only the generator may call this.
     """
     log.set_defaults(default_log_levels=_LOG_LEVELS)
 
 
 def new() -> cfg.ConfigOpts:
-    """Return a configuration that knows every option and has read none."""
+    """Return a configuration with all options, before it reads any file."""
     conf = cfg.ConfigOpts()
     log.register_options(conf)
     for group, opts in OPTIONS.items():
@@ -343,11 +342,11 @@ def new() -> cfg.ConfigOpts:
 def load(args: Sequence[str] = (), prog: str = PROJECT) -> cfg.ConfigOpts:
     """Read the configuration.
 
-    :param args: command line, without the program's name.  Without a
-        ``--config-file`` there, the files that
-        ``OS_IMAGES_SERVICE_CONFIG_FILES`` names, separated by semicolons, are
-        read; without that, ``images_service.conf`` is looked for in
-        ``~/.images_service``, ``~``, ``/etc/images_service`` and ``/etc``.
+    :param args: command line, without the program's name. Without
+        ``--config-file``, the variable ``OS_IMAGES_SERVICE_CONFIG_FILES``
+        names the files, separated by semicolons. If it is not set,
+        ``images_service.conf`` is looked for in ``~/.images_service``, ``~``,
+        ``/etc/images_service`` and ``/etc``.
     :param prog: name of the program, for its usage message.
     :raises oslo_config.cfg.Error: an option is unknown or its value is wrong.
     """
@@ -362,9 +361,9 @@ def load(args: Sequence[str] = (), prog: str = PROJECT) -> cfg.ConfigOpts:
 
 
 def default_files() -> list[str] | None:
-    """Return the files that are read where a command line names none.
+    """Return the files to read if the command line names no file.
 
-    None stands for the usual ones.
+    :returns: None for the usual files.
     """
     named = os.environ.get("OS_IMAGES_SERVICE_CONFIG_FILES")
     return named.split(";") if named else None
@@ -378,14 +377,14 @@ def file_arguments(paths: Sequence[str] | None) -> list[str]:
 def find_file(conf: cfg.ConfigOpts, name: str) -> str | None:
     """Return the path of a file that belongs to the configuration.
 
-    It is beside the configuration files or in one of the usual folders; else
-    the package's own is used.
+    The file is beside the configuration files, or in one of the usual folders.
+    If it is missing there, the file of this package is used.
     """
     return conf.find_file(name) or find_shipped_file(name)
 
 
 def find_shipped_file(name: str) -> str | None:
-    """Return the path of a file that pip or a checkout has installed."""
+    """Return the path of a file that pip installed or a checkout contains."""
     checkout = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     paths = (
         os.path.join(folder, "etc", PROJECT, name)

@@ -13,7 +13,7 @@ ARRIVED = "images_service.arrived"
 ENVIRON_KEY = "images_service.context"
 # The context before the caller is known.
 _REQUEST_KEY = "images_service.request"
-# Whether the answer is one that no filter rewrites.
+# True if no filter may rewrite the answer.
 ANSWERED = "images_service.answered"
 # The action of ROUTES, set by dispatch.
 ACTION = "images_service.action"
@@ -22,16 +22,16 @@ IMAGE_ID = "images_service.image_id"
 
 
 class RequestContext(context.RequestContext):
-    """A request and its caller, as far as an identity filter validated it.
+    """A request, and its caller after an identity filter has validated it.
 
     It registers itself with the thread, so that log lines carry the request's
     id.
 
-    :ivar service_catalog: the token's catalog as JSON text, None where the
-        strategy has none.
+    :ivar service_catalog: the token's catalog as JSON text, None if the
+        strategy has no catalog.
     :ivar began: when the request arrived, by the monotonic clock; its
         deadlines count from here.
-    :param kwargs: as ``oslo_context.context.RequestContext`` takes them.
+    :param kwargs: arguments of ``oslo_context.context.RequestContext``.
     """
 
     service_catalog: str | None = None
@@ -42,7 +42,7 @@ class RequestContext(context.RequestContext):
 
 
 def of_request(environ: dict[str, Any]) -> RequestContext:
-    """Return a request's context, which the first filter that asks creates."""
+    """Return a request's context; the first call creates it."""
     found: RequestContext | None = environ.get(_REQUEST_KEY)
     if found is None:
         found = environ[_REQUEST_KEY] = RequestContext(

@@ -12,7 +12,7 @@ Headers = list[tuple[str, str]]
 class Error(Exception):
     """An error whose message is written for the caller of the API.
 
-    :param headers: of its answer, beside the usual ones.
+    :param headers: headers of the answer besides the usual ones.
     """
 
     message = ""
@@ -27,7 +27,7 @@ class Error(Exception):
 
 
 class Invalid(Error):
-    """The request is invalid; the message names the part."""
+    """The request is invalid; the message names the invalid part."""
 
 
 class MalformedBody(Invalid):
@@ -35,7 +35,7 @@ class MalformedBody(Invalid):
 
 
 class MarkerNotFound(Invalid):
-    """The caller sees no image with the id of a marker."""
+    """No image that the caller can see has the marker's id."""
 
     def __init__(self, marker: str) -> None:
         super().__init__(f"No image found with ID {marker}")
@@ -49,7 +49,7 @@ class Forbidden(Error):
     """The caller may not do this.
 
     :param why: the reason for operators; the default is the message.
-    :param target: of the policy rule that refuses, None if none does.
+    :param target: target of the rule that refuses, None if no rule refuses.
     """
 
     message = "Policy does not allow this action."
@@ -119,7 +119,7 @@ class PolicyUnavailable(Unavailable):
 
 
 class GlanceUnavailable(Unavailable):
-    """Glance doesn't answer, or not as it should."""
+    """Glance doesn't answer, or its answer can't be used."""
 
 
 class Unexpected(Error):
@@ -173,7 +173,7 @@ def fault(status: int, message: str) -> tuple[Headers, bytes]:
     """Return headers and body of an answer with a compute fault."""
     name = _NAMES.get(status, "computeFault")
     document = {name: {"code": status, "message": message}}
-    # Bytes of a URL that are no UTF-8 are lone surrogates here.
+    # Bytes of a URL that are not UTF-8 are lone surrogates here.
     body = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
     headers = [
         ("Content-Type", "application/json"),

@@ -23,7 +23,7 @@ LOG = log.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Seconds between two reads of the files; the second one while an edit waits.
+# Seconds between two reads of the files: usually, and while an edit waits.
 _INTERVAL = 1.0
 _SOON = 0.1
 # Seconds without a change after which an edit is loaded.
@@ -32,7 +32,7 @@ _SETTLED = 0.5
 _CAUTIOUS = 10.0
 # Seconds after which a waiting edit is logged, and the longest wait at start.
 _PATIENCE = 2.0
-# Bytes of a file.
+# Maximum bytes of a file.
 _LARGEST = 4 * 1024 * 1024
 
 _NOT_JSON_SPACE = re.compile(r"[^\s:,]")
@@ -54,7 +54,7 @@ class FileError(Exception):
 
 
 class Reloadable(Generic[T]):
-    """A value that is loaded from files, and again after each edit of them.
+    """A value that is loaded from files, and loaded again after each edit.
 
     An edit takes effect within two seconds, but not before every process that
     writes the files has closed them. If the files cannot be loaded, the last
@@ -86,14 +86,14 @@ class Reloadable(Generic[T]):
         self._seen = _read_when_closed(paths())
         self._looked = time.monotonic()
         self._value = self._made(self._seen)
-        # When the edit was noticed that is not loaded yet.
+        # The time at which an edit that is not loaded yet was noticed.
         self._noticed: float | None = None
         self._waiting: str | None = None
         self._problem: str | None = None
         loaded(self._value)
 
     def tell_of_edits(self, listener: Callable[[bool], object]) -> None:
-        """Call a function after each edit: whether it took effect."""
+        """Call a function after each edit, with True if it took effect."""
         self._listener = listener
 
     @property
@@ -211,7 +211,7 @@ def read(path: str) -> bytes:
 def read_all(paths: list[str]) -> dict[str, bytes | str]:
     """Return the content of each file, or the reason why it cannot be read.
 
-    Contents show edits that a file's size and times do not.
+    Callers compare the contents: an edit may keep a file's size and times.
     """
     found: dict[str, bytes | str] = {}
     for path in paths:
@@ -248,9 +248,9 @@ def _open(path: str, flags: int) -> int:
 
 
 def is_complete(content: bytes | str | None) -> bool:
-    """Tell whether the parser rejects each incomplete part of a content.
+    """Tell whether the parser would reject the content if it was incomplete.
 
-    That holds for JSON, since it ends with a brace, and for a missing file.
+    It would reject JSON, which ends with a brace. A missing file is complete.
     """
     return not isinstance(content, bytes) or content.lstrip(
         b"\xef\xbb\xbf\r\n\t "
@@ -260,8 +260,8 @@ def is_complete(content: bytes | str | None) -> bool:
 def _age(path: str) -> float:
     """Return the seconds since the last change of a file.
 
-    The time of an inode's change cannot be set. For a file that is gone it is
-    that of its folder.
+    No process can set the time of an inode's change. If the file is missing,
+    the time of its folder counts.
     """
     for place in (path, os.path.dirname(path)):
         try:
@@ -272,7 +272,7 @@ def _age(path: str) -> float:
 
 
 def _read_when_closed(paths: list[str]) -> dict[str, bytes | str]:
-    """Return what ``read_all`` does, after processes have written the files.
+    """Wait until no process writes the files, and call ``read_all``.
 
     :raises FileError: a process has a file open for writing for too long.
     """
@@ -287,7 +287,7 @@ def _read_when_closed(paths: list[str]) -> dict[str, bytes | str]:
 def parse_map(path: str, content: bytes) -> Mapping[str, tuple[int, Any]]:
     """Return the line and the value of each name in a JSON or YAML file.
 
-    They have the order of the file.
+    The names have the order of the file.
 
     :raises FileError: the content is empty, is not a map of strings to values,
         or defines a name twice.

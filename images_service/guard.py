@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bounds how long requests wait for a remote service, and how many do."""
+"""Limits how long requests wait for a remote service, and how many wait."""
 
 from collections.abc import Callable
 from concurrent import futures
@@ -12,7 +12,7 @@ from oslo_context import context
 
 T = TypeVar("T")
 
-# Seconds that other requests wait: threads that wait serve no other requests.
+# Seconds that most requests wait: a thread that waits serves no other request.
 _MOMENT = 0.5
 
 
@@ -23,18 +23,17 @@ class Refused(TimeoutError):
 class Guard:
     """Asks a remote service within a deadline.
 
-    A thread of its own asks each question, since no time-out of a client
-    covers the look-up of a name, or an answer that arrives byte by byte. Some
-    requests wait until their deadline; others wait for half a second, and are
+    A separate thread asks each question, since the time-outs of clients limit
+    neither the look-up of a name nor an answer that arrives byte by byte. Some
+    requests wait until their deadline. Others wait for half a second, and are
     refused at once while the service is slow.
 
     :param timeout: seconds for one question.
-    :param threads: the most threads that ask; a service that sends a byte now
-        and then holds them.
-    :param patient: how many requests wait until their deadline.
-    :param needed_by_all: whether no request is served without an answer. Then
-        all wait in a process that has just started: its first question takes
-        long.
+    :param threads: maximum number of threads that ask; a service that sends
+        its answer byte by byte keeps them busy.
+    :param patient: number of requests that wait until their deadline.
+    :param needed_by_all: True if every request needs an answer. Then all
+        requests wait for the first answer of a new process, which takes long.
     """
 
     def __init__(
@@ -56,7 +55,7 @@ class Guard:
     def call(self, question: Callable[[], T], deadline: float) -> T:
         """Return the answer to a question, or raise its error.
 
-        :param deadline: of the request, by the monotonic clock.
+        :param deadline: deadline of the request, by the monotonic clock.
         :raises TimeoutError: there is no answer in time.
         :raises Refused: the question is not asked.
         """
@@ -90,7 +89,7 @@ class Guard:
         caller = context.get_current()
 
         def ask() -> None:
-            # Lines of the log carry the request's id.
+            # The log lines of this thread carry the request's id.
             if caller is not None:
                 caller.update_store()
             try:
@@ -100,7 +99,7 @@ class Guard:
             finally:
                 self._free()
 
-        # A pool's threads would keep a process from ending.
+        # The threads of a pool would prevent the process from ending.
         try:
             threading.Thread(target=ask, daemon=True).start()
         except RuntimeError:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read JSON texts of any length value by value.
 
-Python's decoder reads the values.  ijson's C backend replaces a lone surrogate
-by "?" and takes memory without limit for deep nesting; its Python backend is
+Python's decoder reads the values. ijson's C backend replaces lone surrogates
+with "?", and its memory has no limit for deep nesting; its Python backend is
 slow.
 """
 
@@ -12,20 +12,20 @@ import re
 from typing import Any
 from typing import IO
 
-# Characters that one read gets, at least.
+# Minimum number of characters for one read.
 _CHUNK = 2**16
-# The decoder may stop so many characters before the end of an incomplete text:
-# more than the longest word (-Infinity) and escape (a pair of surrogates).
+# The decoder may stop up to this many characters before the end of an
+# incomplete text: more than -Infinity or an escaped pair of surrogates has.
 _TAIL = 16
 _VALUE = re.compile(r"[^ \t\n\r]")
 
 
 class JSONStream:
-    """A text of JSON values, in memory only from the current value on.
+    """A text of JSON values; the values before the current one are dropped.
 
     :param stream: the rest of the text.
     :param start: the part that was read from the stream already.
-    :param line: the number of its first line.
+    :param line: number of the first line of ``start``.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class JSONStream:
         self._stream = stream
         self._text = start
         self._position = 0
-        # The place of the text in memory.
+        # The line and the column where the text in memory starts.
         self._line = line
         self._column = 1
         self._decode = json.JSONDecoder().raw_decode
@@ -72,7 +72,7 @@ class JSONStream:
             except RecursionError as error:
                 raise self._error("nested too deep", self._position) from error
             else:
-                # A number may go on: the text may end after "1" or "1e+".
+                # The text may end inside a number: after "1" or "1e+".
                 if end < len(self._text) - 2 or not self._read(size):
                     self._position = end
                     return value
@@ -102,7 +102,7 @@ class JSONStream:
             yield
 
     def _expect(self, characters: str) -> str:
-        """Read one of some characters."""
+        """Read a character, which must be one of the given characters."""
         found = self.peek()
         if not found or found not in characters:
             expected = " or ".join(repr(one) for one in characters)
@@ -111,7 +111,7 @@ class JSONStream:
         return found
 
     def _read(self, size: int) -> bool:
-        """Get more text, and drop what was read; return whether more came."""
+        """Read more text, and drop the used text; return False at the end."""
         chunk = self._stream.read(size)
         if not chunk:
             return False

@@ -21,7 +21,7 @@ STATUSES: Mapping[str, tuple[str, int]] = {
     "killed": ("ERROR", 0),
     "pending_delete": ("DELETED", 0),
     "deleted": ("DELETED", 0),
-    # Stands for those of newer releases of Glance.
+    # Stands for the statuses of newer releases of Glance.
     "unknown": ("UNKNOWN", 0),
 }
 UNKNOWN = "unknown"
@@ -38,8 +38,8 @@ def status_words(status: str) -> frozenset[str]:
 class Image(NamedTuple):
     """A stored image.
 
-    A tuple is the cheapest object to make of a row.  Sizes are bytes,
-    ``min_ram`` MiB, ``min_disk`` GiB; times are UTC without a zone.
+    A tuple is the fastest object to create from a row. Sizes are in bytes,
+    ``min_ram`` in MiB, ``min_disk`` in GiB; times are UTC without a zone.
     ``metadata`` is the JSON text of an object of strings.
     """
 
@@ -66,8 +66,8 @@ class Viewer:
 
     project_id: str
     is_admin: bool = False  # sees the images of all projects
-    # Listings also contain hidden and killed images, and others' community
-    # images.
+    # Lists also contain hidden and killed images, and community images of
+    # other projects.
     is_operator: bool = False
     # For properties that Glance protects.
     roles: tuple[str, ...] = ()
@@ -110,7 +110,7 @@ class Detail(NamedTuple):
 
     @classmethod
     def of(cls, image: Image) -> "Detail":
-        """Return those of a stored image."""
+        """Return the details of a stored image."""
         return cls(*_detail(image))
 
 
@@ -127,7 +127,7 @@ class Page(NamedTuple, Generic[T]):
 
     @property
     def next(self) -> str | None:
-        """The marker of the page that follows, None where none does."""
+        """The marker of the next page, None if no page follows."""
         return self.images[-1].id if self.more else None
 
 
@@ -137,7 +137,7 @@ class NewImage:
 
     image: Image  # generation and metadata are not read
     metadata: Mapping[str, str]
-    # Project id -> status of the share; None keeps those in the store.
+    # Project id -> status of the share; None keeps the stored shares.
     members: Mapping[str, str] | None
     # When the store learned of the last change; None for the latest time of
     # the image itself.

@@ -24,7 +24,7 @@ from images_service import config
 from images_service import exception
 
 # The functions import SQLAlchemy, alembic and keystonemiddleware themselves,
-# so that a command that needs none of them starts fast.
+# so that a command that does not need them starts fast.
 if TYPE_CHECKING:
     from images_service.store.sql.engine import Database
     from images_service.store.sql.engine import Timeouts
@@ -44,10 +44,10 @@ _URLS = (
 )
 # Seconds for the check of the database, which has deadlines of its own.
 _CHECK_SECONDS = 8
-# How similar an unknown group must be to a known one to be an error.
+# Minimum similarity to a known group at which an unknown group is an error.
 _SIMILAR = 0.85
-# An unknown option of these groups is an error.  One of a library is a
-# warning, since other services of a cloud may have it.
+# An unknown option of these groups is an error. An unknown option of a library
+# causes a warning, since other services of a cloud may have it.
 _OWN = ("api", "audit", "glance", "http_basic", "metrics", "mirror", "quota")
 
 
@@ -87,10 +87,10 @@ def check_options(conf: cfg.ConfigOpts) -> None:
         for group, opts in config.OPTIONS.items()
     }
     if conf.glance.mode == "none":
-        # Other services have such a group.
+        # Other services have a group of this name, with other options.
         del known["glance"]
     else:
-        # Those of keystoneauth1, which depend on auth_type.
+        # The options of keystoneauth1 depend on auth_type.
         from images_service.glance import client
 
         known["glance"] += client.option_names(conf)
@@ -114,7 +114,7 @@ def check_options(conf: cfg.ConfigOpts) -> None:
 
 
 def _settings(conf: cfg.ConfigOpts) -> Iterator[tuple[str, str, str]]:
-    """Yield path, group and name of what the configuration files set."""
+    """Yield path, group and name of each option that is set in a file."""
     paths = list(conf.config_file)
     for folder in conf.config_dir:
         paths += sorted(glob.glob(os.path.join(folder, "*.conf")))
@@ -143,7 +143,7 @@ def check_connections(conf: cfg.ConfigOpts) -> None:
 
 
 def _url_problem(connection: str) -> str | None:
-    """Return what is wrong with a URL, without its password."""
+    """Return the error in a URL, without the password; None if it is valid."""
     import sqlalchemy as sa
 
     try:
@@ -169,9 +169,9 @@ def _url_problem(connection: str) -> str | None:
 
 
 def check_token_cache(conf: cfg.ConfigOpts) -> str | None:
-    """Check that workers can share what Keystone says of a token.
+    """Check that workers can share Keystone's answers about tokens.
 
-    :returns: a warning, None for none.
+    :returns: a warning, or None.
     :raises NotReady: the client library of memcached is not installed.
     """
     if conf.api.auth_strategy != "keystone":
@@ -197,7 +197,7 @@ def check_token_cache(conf: cfg.ConfigOpts) -> str | None:
 def check_schema(database: "Database") -> None:
     """Check that the database answers and has the tables of this release.
 
-    :raises DatabaseDown: it does not answer.
+    :raises DatabaseDown: the database does not answer.
     :raises WrongSchema: the tables are missing, older or newer.
     """
     from images_service.store.sql.migrations import revisions
@@ -275,7 +275,7 @@ def accept_schema(
 ) -> None:
     """Check the tables as ``check_schema`` does, but accept newer ones.
 
-    Services are upgraded one after the other, and the tables come first.
+    An upgrade changes the tables first, and then one service after the other.
     """
     try:
         check(database)
@@ -291,9 +291,9 @@ def open_database(
 ) -> "Database":
     """Return the database of a service that starts.
 
-    A database that is down may come back.
+    The service also starts while the database is down.
 
-    :param timeouts: those of requests by default.
+    :param timeouts: None for the time-outs of requests.
     :param forks: whether this process forks workers later.
     :raises NotReady: its URL is wrong, its driver is missing, or it lacks
         tables of this release.
@@ -318,6 +318,6 @@ def reason(error: BaseException) -> str:
 
     original = error.__cause__ or error
     found = failures.cause(error) or failures.cause(original) or original
-    # Those of PyMySQL and mysqlclient have a number and a text.
+    # Errors of PyMySQL and mysqlclient have a number and a text.
     text = found.args[1] if len(found.args) == 2 else found
     return str(text).partition("\n")[0].rstrip(".")

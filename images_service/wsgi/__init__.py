@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a WSGI server loads."""
+"""Applications and filters that WSGI servers load."""

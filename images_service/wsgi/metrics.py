@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the processes of a server count, for any WSGI server."""
+"""The metrics of a server's processes, for any WSGI server."""
 
 from images_service.middleware import metrics
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Filters that answer for the API's actions inside Nova's own processes.
 
-PasteDeploy makes them from Nova's ``api-paste.ini``.  Everything that is no
-action of this API passes to Nova unchanged.  Nova's logging is used as it is.
+PasteDeploy creates them from Nova's ``api-paste.ini``. All other requests pass
+to Nova unchanged. The filters use Nova's logging.
 """
 
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ def front_factory(
     through this service's own pipeline.
 
     :param local: ``config_file`` names the configuration of this service;
-        where it is missing, the file is looked for in the usual folders.
+        if it is missing, the file is looked for in the usual folders.
     :raises oslo_config.cfg.Error: as ``app.create``.
     """
     service = app.create(_configuration(**local))
@@ -45,8 +45,8 @@ def front_factory(
             try:
                 return service(environ, start_response)
             finally:
-                # Nova logs some lines without a context. As without this
-                # filter, they carry that of the thread's last request to Nova.
+                # Nova logs some lines without a context: they must carry the
+                # context of the thread's last request to Nova.
                 if previous is not None:
                     previous.update_store()
 
@@ -60,8 +60,8 @@ def behind_factory(
 ) -> pipeline.Filter:
     """Return a filter that follows ``authtoken`` in Nova's pipelines.
 
-    It trusts the headers that Nova's ``authtoken`` sets.  Before that filter
-    they would be the client's own.
+    It trusts the headers that Nova's ``authtoken`` sets. Before ``authtoken``,
+    the headers would come from the client.
 
     :param local: as for ``front_factory``.
     :raises oslo_config.cfg.Error: as ``app.create``.
@@ -90,10 +90,10 @@ def _configuration(config_file: str | None = None) -> cfg.ConfigOpts:
     """Read the configuration, with defaults that suit Nova's process."""
     paths = [config_file] if config_file else None
     conf = config.load(config.file_arguments(paths))
-    # In a folder that both share, api-paste.ini is Nova's.
+    # If both services share a folder, its api-paste.ini belongs to Nova.
     shipped = config.find_shipped_file(conf.api.paste_config)
     conf.set_default("paste_config", shipped, "api")
-    # Clients see one service.
+    # Clients see one service, which has one highest microversion.
     highest = api_version_request.max_api_version().get_string()
     conf.set_default("max_microversion", highest, "api")
     return conf
