@@ -10,6 +10,7 @@ import shutil
 import socket
 import sys
 import tempfile
+from wsgiref import types as wsgi
 
 from oslo_config import cfg
 from oslo_log import log
@@ -106,7 +107,7 @@ def _serve(options: argparse.Namespace, welcome: str) -> None:
             app.create(conf, name=name, forks=True),
             options.threads,
             conf.oslo_middleware.max_request_body_size,
-            {metrics_port: metrics.application()} if metrics_port else {},
+            on_ports,
         )
 
     conf = _configuration(options)
@@ -124,12 +125,15 @@ def _serve(options: argparse.Namespace, welcome: str) -> None:
             "Choose another one with --port."
         )
     bind = [_address(host, options.port)]
+    on_ports: dict[int, wsgi.WSGIApplication] = {}
     with contextlib.ExitStack() as stack:
         if metrics_port:
             bind.append(_address(conf.metrics.host, metrics_port))
             os.environ[metrics.FOLDER] = stack.enter_context(
                 _folder("images-service-metrics-")
             )
+            # Made once: a reload works where something removes the folder.
+            on_ports[metrics_port] = metrics.application()
         # The application is created before the fork of the workers: an error
         # is reported once, and they share its memory, but no connection.
         serving.Server(

@@ -6,8 +6,10 @@ when they import the client library. So the library is imported late, and only
 if ``[metrics] port`` is set.
 """
 
+from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
+import contextlib
 import os
 import time
 from typing import Any
@@ -67,6 +69,7 @@ class Metrics:
 
         self._application = application
         self._store = store
+        self._has_failed = False
         self.registry = prometheus_client.CollectorRegistry()
         self._requests = prometheus_client.Counter(
             "images_service_requests",
@@ -94,9 +97,11 @@ class Metrics:
             ("result",),
             registry=self.registry,
         )
-        policy.tell_of_edits(
-            lambda taken: reloads.labels("taken" if taken else "refused").inc()
-        )
+
+        def edited(taken: bool) -> None:
+            reloads.labels("taken" if taken else "refused").inc()
+
+        policy.tell_of_edits(lambda taken: self._count(edited, taken))
 
     def __call__(
         self,
@@ -106,13 +111,28 @@ class Metrics:
         """Pass the request on and count it."""
         start = time.perf_counter()
         status, headers, body = pipeline.answer_of(self._application, environ)
-        self.answered(
+        self._count(
+            self.answered,
             environ.get(ACTION, _OTHER),
             status[:3],
             time.perf_counter() - start,
         )
         start_response(status, headers)
         return body
+
+    def _count(self, count: Callable[..., None], *args: Any) -> None:
+        """Count something; an error ends no request, and is logged once.
+
+        The files of the counts may be gone, and their file system may be full.
+        """
+        try:
+            count(*args)
+        except Exception:
+            if not self._has_failed:
+                LOG.exception(
+                    "Metrics are incomplete: this process can't count"
+                )
+            self._has_failed = True
 
     def answered(self, action: str, status: str, seconds: float) -> None:
         """Count a request.
@@ -144,4 +164,6 @@ def ended(pid: int) -> None:
     if FOLDER in os.environ:
         from prometheus_client import multiprocess
 
-        multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
+        # An error would end the server.
+        with contextlib.suppress(OSError):
+            multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]

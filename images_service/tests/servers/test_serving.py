@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """images-service-api as it is deployed: signals, metrics, and its log."""
 
+import glob
 import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from unittest import mock
 import urllib.error
 import urllib.request
 
@@ -419,6 +422,23 @@ class TestMetrics(TestServing):
         with open(api.log, encoding="utf-8") as file:
             (line,) = [line for line in file if "until a restart" in line]
         self.assertIn(str(port), line)
+
+    def test_a_folder_that_is_gone_ended_each_request(self):
+        """As a cleaner of /tmp may do; a reload was refused as well."""
+        temporary = self.make_folder()
+        with mock.patch.object(
+            processes.Api, "environ", {"TMPDIR": temporary}
+        ):
+            api = self.start(metrics={"port": processes.free_port()})
+            (folder,) = glob.glob(f"{temporary}/images-service-metrics-*")
+            shutil.rmtree(folder)
+            api.reload()
+        for path in (PATH, "/", "/healthcheck"):
+            self.get(api.port, path, TOKEN)
+        with open(api.log, encoding="utf-8") as file:
+            text = file.read()
+        self.assertNotIn("stays as it was", text)
+        self.assertIn("Metrics are incomplete", text)
 
     def test_no_thread_is_there_when_workers_are_forked(self):
         api = self.start(metrics={"port": processes.free_port()})
