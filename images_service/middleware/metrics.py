@@ -33,6 +33,8 @@ _BUCKETS = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0),
 )
+# Bytes of a file of counts: twice as many as all actions and statuses need.
+_FILE_BYTES = 1 << 16
 
 
 def filter_factory(
@@ -41,7 +43,9 @@ def filter_factory(
     """Return the filter, for PasteDeploy; none if metrics are off."""
     if global_conf[pipeline.CONF].metrics.port is None:
         return lambda app: app
-    if FOLDER not in os.environ:
+    if FOLDER in os.environ:
+        _allocate_files()
+    else:
         LOG.warning(
             "[metrics] port is set, but %s is not: what this process counts "
             "stays in it",
@@ -50,6 +54,31 @@ def filter_factory(
     return lambda app: Metrics(
         app, global_conf[pipeline.STORE], global_conf[pipeline.POLICY]
     )
+
+
+def _allocate_files() -> None:
+    """Let the library allocate its files, so that none of them has a hole.
+
+    While the file system is full, SIGBUS kills a process that writes into a
+    hole of a file in its memory.
+    """
+    from prometheus_client import mmap_dict
+    from prometheus_client import values
+
+    class File(mmap_dict.MmapedDict):
+        def __init__(self, path: str) -> None:
+            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                os.posix_fallocate(file, 0, _FILE_BYTES)
+            except OSError:
+                # Nothing can read it.
+                os.remove(path)
+                raise
+            finally:
+                os.close(file)
+            super().__init__(path)  # type: ignore[no-untyped-call]
+
+    values.MmapedDict = File  # type: ignore[assignment,attr-defined]
 
 
 class Metrics:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The folder in which the processes of a server count together."""
 
+import errno
+import glob
 import os
 import shutil
 from unittest import mock
@@ -65,6 +67,26 @@ class TestFolder(base.ApiTestCase):
             'status="200"} 1.0',
             self.scrape(),
         )
+
+    def test_a_full_file_system_killed_the_process(self):
+        """By SIGBUS, when it wrote into a hole of a file."""
+        self.request("GET", "/images")
+        paths = glob.glob(f"{self.folder}/*.db")
+        self.assertEqual(3, len(paths))
+        for path in paths:
+            found = os.stat(path)
+            self.assertGreaterEqual(found.st_blocks * 512, found.st_size)
+
+    def test_files_for_which_there_is_no_space(self):
+        full = OSError(errno.ENOSPC, "No space left on device")
+        with (
+            mock.patch("os.posix_fallocate", side_effect=full),
+            self.assertLogs("images_service", "ERROR"),
+        ):
+            self.assertEqual(200, self.request("GET", "/images").status_int)
+        # The library can't read an empty file.
+        self.assertEqual([], os.listdir(self.folder))
+        self.assertNotIn("images:index", self.scrape())
 
     def test_a_read_only_file_system_ended_the_server_with_a_worker(self):
         self.request("GET", "/images")
