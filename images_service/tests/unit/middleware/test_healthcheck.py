@@ -175,6 +175,24 @@ class TestDetailed(HealthTestCase):
         thaw.set()
         self.assertTrue(self.becomes(True))
 
+    def test_checks_that_hang_one_after_the_other_took_more_than_a_second(
+        self,
+    ):
+        thaw = threading.Event()
+        self.addCleanup(thaw.set)
+        mirror = healthcheck.MirrorCheck(
+            self.conf, {pipeline.STORE: self.store}
+        )
+        with (
+            mock.patch.object(self.store, "ping", lambda: thaw.wait(60)),
+            mock.patch.object(self.store, "warning", lambda: thaw.wait(60)),
+        ):
+            start = time.monotonic()
+            for check in (self.check, mirror):
+                check.healthcheck(80)
+            # The rest is for the details, and for a busy machine.
+            self.assertLess(time.monotonic() - start, 0.9)
+
     def test_an_answer_is_shown_for_a_second(self):
         with mock.patch.object(self.store, "ping") as ping:
             for _ in range(5):
