@@ -43,7 +43,8 @@ class Adapter:
     :param threads: number of requests that are answered at the same time.
     :param max_body: maximum bytes of a body; of a longer body, the application
         gets one byte more.
-    :param on_ports: other applications, by the ports on which they answer.
+    :param on_ports: other applications, by the ports on which they answer,
+        one request at a time.
     """
 
     def __init__(
@@ -56,9 +57,10 @@ class Adapter:
         self._application = application
         self._max_body = max_body
         self._on_ports = on_ports
-        # Both start their threads at the first request, after the fork.
+        # All start their threads at the first request, after the fork.
         self._threads = ThreadPoolExecutor(threads, "request")
         self._aside = ThreadPoolExecutor(2, "aside")
+        self._other = ThreadPoolExecutor(1, "other")
 
     async def __call__(
         self, scope: Scope, receive: Receive, send: Send
@@ -70,11 +72,15 @@ class Adapter:
         environ = _environ(scope, body)
         _, port = scope["server"] or ("", 0)
         other = self._on_ports.get(port)
-        aside = other or environ["PATH_INFO"] in _ASIDE
+        if other:
+            threads = self._other
+        elif environ["PATH_INFO"] in _ASIDE:
+            threads = self._aside
+        else:
+            threads = self._threads
         # run_in_executor would make two more futures for each request, and
         # take a tenth of the CPU of a small answer.
         future: asyncio.Future[Answer] = asyncio.Future()
-        threads = self._aside if aside else self._threads
         threads.submit(_answer, other or self._application, environ, future)
         status, headers, data = await future
         start = {"type": "http.response.start", "status": status}

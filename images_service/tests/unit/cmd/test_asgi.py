@@ -216,6 +216,30 @@ class TestAdapter(unittest.IsolatedAsyncioTestCase):
         await self.ask(adapter=adapter, raw_path=b"/3")
         self.assertEqual(["/1", "/3"], paths)
 
+    async def test_a_health_check_waited_for_slow_scrapes(self):
+        thaw = threading.Event()
+        self.addCleanup(thaw.set)
+
+        def metrics(environ, start_response):
+            thaw.wait(60)
+            return self.application(environ, start_response)
+
+        adapter = asgi.Adapter(self.application, 1, 10, {9774: metrics})
+        scrapes = [
+            asyncio.create_task(
+                self.ask(adapter=adapter, server=("192.0.2.1", 9774))
+            )
+            for _ in range(2)
+        ]
+        await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            start, _ = await self.ask(
+                adapter=adapter, raw_path=b"/healthcheck"
+            )
+        self.assertEqual(200, start["status"])
+        thaw.set()
+        await asyncio.gather(*scrapes)
+
     async def test_a_client_that_leaves_before_its_answer(self):
         began, thaw, errors = threading.Event(), threading.Event(), mock.Mock()
         asyncio.get_running_loop().set_exception_handler(errors)
