@@ -38,14 +38,25 @@ _INTERVAL = 1
 _TURN = 1e-6
 
 
-def _let_signals_end_it(_arbiter: Any, _worker: Any) -> None:
-    """Let signals end a worker that has no handlers of its own yet.
+def _prepare(arbiter: Any, worker: Any) -> None:
+    """Give a worker that will start the lowest number that is free."""
+    taken = {other.number for other in arbiter.WORKERS.values()}
+    worker.number = min({*range(len(taken) + 1)} - taken)
+    # gunicorn compares the time of a new worker's file, by the system's clock,
+    # with the monotonic time, so it would never find that a worker hangs at
+    # its start.
+    worker.tmp.notify()
+
+
+def _begin(_arbiter: Any, worker: Any) -> None:
+    """Let signals end a worker that has just started, and let it count.
 
     The handlers that it inherits from gunicorn's master lose the signal, and
     the master would wait for the worker until the graceful time-out.
     """
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
+    metrics.began(worker.number)
 
 
 _SETTINGS: Mapping[str, Any] = {
@@ -65,12 +76,9 @@ _SETTINGS: Mapping[str, Any] = {
     "secure_scheme_headers": {},
     "graceful_timeout": 30,
     "control_socket_disable": True,
-    # gunicorn compares the time of a new worker's file, by the system's clock,
-    # with the monotonic time, so it would never find that a worker hangs at
-    # its start.
-    "pre_fork": lambda _arbiter, worker: worker.tmp.notify(),
-    "post_fork": _let_signals_end_it,
-    "child_exit": lambda _arbiter, worker: metrics.ended(worker.pid),
+    "pre_fork": _prepare,
+    "post_fork": _begin,
+    "child_exit": lambda _arbiter, worker: metrics.ended(worker.number),
 }
 
 

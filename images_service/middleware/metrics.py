@@ -188,11 +188,25 @@ def application() -> wsgi.WSGIApplication:
     return prometheus_client.make_wsgi_app(registry)
 
 
-def ended(pid: int) -> None:
+def began(number: int) -> None:
+    """Let this process count in the files of an earlier one with its number.
+
+    Otherwise each process would leave two files that all scrapes read.
+
+    :param number: no other process that runs has it.
+    """
+    if FOLDER in os.environ:
+        from prometheus_client import values
+
+        make = values.MultiProcessValue
+        values.ValueClass = make(lambda: number)  # type: ignore[no-untyped-call]
+
+
+def ended(number: int) -> None:
     """Remove the connections of a process that has ended from the count."""
     if FOLDER in os.environ:
         from prometheus_client import multiprocess
 
         # An error would end the server.
         with contextlib.suppress(OSError):
-            multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
+            multiprocess.mark_process_dead(number)  # type: ignore[no-untyped-call]

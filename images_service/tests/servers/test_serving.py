@@ -440,6 +440,27 @@ class TestMetrics(TestServing):
         self.assertNotIn("stays as it was", text)
         self.assertIn("Metrics are incomplete", text)
 
+    def test_each_worker_that_ended_left_files_to_read(self):
+        port, temporary = processes.free_port(), self.make_folder()
+        with mock.patch.object(
+            processes.Api, "environ", {"TMPDIR": temporary}
+        ):
+            api = self.start(workers=1, metrics={"port": port})
+        for _ in range(4):
+            self.get(api.port, PATH, TOKEN)
+            api.reload()
+        # A new worker starts before the one that it replaces ends.
+        files = glob.glob(f"{temporary}/images-service-metrics-*/counter_*")
+        self.assertEqual(2, len(files), files)
+        os.kill(int(*api.workers()), signal.SIGKILL)
+        api.wait()
+        self.get(api.port, PATH, TOKEN)
+        counted = (
+            'images_service_requests_total{action="images:detail",'
+            'status="200"}'
+        )
+        self.assertEqual(5, self.values(port)[counted])
+
     def test_no_thread_is_there_when_workers_are_forked(self):
         api = self.start(metrics={"port": processes.free_port()})
         threads = os.listdir(f"/proc/{api.process.pid}/task")
