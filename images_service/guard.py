@@ -4,6 +4,7 @@
 from collections.abc import Callable
 from concurrent import futures
 import math
+import queue
 import threading
 import time
 from typing import TypeVar
@@ -14,6 +15,9 @@ T = TypeVar("T")
 
 # Seconds that most requests wait: a thread that waits serves no other request.
 _MOMENT = 0.5
+# Seconds for which a thread waits for another question: to start a thread may
+# cost more than the question, as for memcached.
+_IDLE = 1.0
 
 
 class Refused(TimeoutError):
@@ -49,6 +53,10 @@ class Guard:
         self._lock = threading.Lock()
         self._free_threads = threads
         self._waiting = 0
+        # Threads that wait for questions, and where they find them.
+        self._idle: list[
+            tuple[threading.Thread, queue.SimpleQueue[Callable[[], None]]]
+        ] = []
         # None until the first question is answered, or is late.
         self._is_slow: bool | None = None if needed_by_all else False
 
@@ -97,15 +105,40 @@ class Guard:
             except Exception as error:
                 answer.set_exception(error)
             finally:
-                self._free()
+                with self._lock:
+                    self._free_threads += 1
 
+        with self._lock:
+            while self._idle:
+                thread, questions = self._idle.pop()
+                # A process that is forked does not have its parent's threads.
+                if thread.is_alive():
+                    questions.put(ask)
+                    return
+        questions = queue.SimpleQueue()
+        questions.put(ask)
         # The threads of a pool would prevent the process from ending.
         try:
-            threading.Thread(target=ask, daemon=True).start()
+            threading.Thread(
+                target=self._ask, args=[questions], daemon=True
+            ).start()
         except RuntimeError:
-            self._free()
+            with self._lock:
+                self._free_threads += 1
             raise
 
-    def _free(self) -> None:
-        with self._lock:
-            self._free_threads += 1
+    def _ask(self, questions: queue.SimpleQueue[Callable[[], None]]) -> None:
+        """Ask a question, and those that follow it soon."""
+        idle = threading.current_thread(), questions
+        while True:
+            try:
+                questions.get(timeout=_IDLE)()
+            except queue.Empty:
+                with self._lock:
+                    if idle in self._idle:
+                        self._idle.remove(idle)
+                        return
+                # Another question was put there just now.
+                continue
+            with self._lock:
+                self._idle.append(idle)

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 from concurrent import futures
 import contextlib
+import queue
 import threading
 import time
 from unittest import mock
+import weakref
 
 from oslo_context import context
 
@@ -20,6 +22,11 @@ class TestGuard(base.TestCase):
 
     def call(self, question, seconds=60):
         return self.guard.call(question, time.monotonic() + seconds)
+
+    def wait_until(self, condition):
+        deadline = time.monotonic() + 10
+        while not condition() and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def hang(self):
         self.end.wait(30)
@@ -123,9 +130,7 @@ class TestGuard(base.TestCase):
             with self.assertRaises(kind):
                 self.call(self.hang)
         self.end.set()
-        deadline = time.monotonic() + 10
-        while self.guard._free_threads < 3 and time.monotonic() < deadline:
-            time.sleep(0.01)
+        self.wait_until(lambda: self.guard._free_threads == 3)
         self.guard._timeout = 20
         self.assertTrue(self.call(lambda: True))
 
@@ -140,6 +145,40 @@ class TestGuard(base.TestCase):
         self.assertEqual(
             (32, 0), (self.guard._free_threads, self.guard._waiting)
         )
+
+    def test_each_question_started_a_thread(self):
+        """This took longer than to ask memcached."""
+        first = self.call(threading.current_thread)
+        time.sleep(0.1)
+        self.assertIs(first, self.call(threading.current_thread))
+        with self.two_that_wait():
+            self.assertTrue(self.call(lambda: True))
+
+    def test_a_thread_that_finds_no_other_question_ends(self):
+        with mock.patch.object(guard, "_IDLE", 0.01):
+            thread = self.call(threading.current_thread)
+            thread.join(10)
+            self.assertFalse(thread.is_alive())
+            self.assertTrue(self.call(lambda: True))
+
+    def test_a_thread_that_waits_keeps_no_answer(self):
+        class Answer:
+            pass
+
+        answer = weakref.ref(self.call(Answer))
+        self.wait_until(lambda: answer() is None)
+        self.assertIsNone(answer())
+
+    def test_a_thread_that_a_fork_has_not_copied(self):
+        self.guard._idle.append((threading.Thread(), queue.SimpleQueue()))
+        self.assertTrue(self.call(lambda: True))
+
+    def test_questions_that_arrive_while_threads_end(self):
+        self.guard = guard.Guard(10)
+        with mock.patch.object(guard, "_IDLE", 0.0005):
+            for number in range(2_000):
+                self.assertEqual(number, self.call(lambda n=number: n))
+                time.sleep(0.0005)
 
     def test_lines_of_the_log_carry_the_requests_id(self):
         self.guard = guard.Guard(20)

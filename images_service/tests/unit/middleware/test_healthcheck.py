@@ -169,7 +169,7 @@ class TestDetailed(HealthTestCase):
             asking = [
                 thread
                 for thread in set(threading.enumerate()) - before
-                if thread.name.endswith("(ask)")
+                if thread.name.endswith("(_ask)")
             ]
             self.assertEqual(1, len(asking), asking)
         thaw.set()
