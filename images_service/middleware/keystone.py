@@ -13,6 +13,7 @@ import contextlib
 import datetime
 import hashlib
 import importlib
+import math
 import os
 import sys
 import threading
@@ -45,6 +46,10 @@ _DEFAULTS = {
 }
 # Seconds after the start of a request at which its questions to Keystone end.
 _DEADLINE = 5.0
+# Seconds for which a request waits for memcached in all.
+_CACHE_TIME = 1.0
+# Seconds between two lines of the log that say that it does not answer.
+_LOG_INTERVAL = 60.0
 # Attributes of a context, and the headers in which auth_token passes them on.
 _IDENTITY = tuple(
     (name, f"HTTP_X_{name.upper()}")
@@ -258,6 +263,12 @@ class _AuthToken(auth_token.AuthProtocol):  # type: ignore[misc]
     def _create_identity_server(self) -> "_IdentityServer":
         return _IdentityServer(super()._create_identity_server())
 
+    def _token_cache_factory(self) -> Any:
+        cache = super()._token_cache_factory()
+        # Else it is a dictionary.
+        is_remote = self._conf.get("memcached_servers")
+        return _TokenCache(cache) if is_remote else cache
+
 
 class _IdentityServer:
     """keystonemiddleware's client, with deadlines.
@@ -295,3 +306,45 @@ class _IdentityServer:
         except TimeoutError as error:
             LOG.error("Keystone: %s", error)
             raise exception.IdentityUnavailable from error
+
+
+class _TokenCache:
+    """keystonemiddleware's cache in memcached, guarded.
+
+    The time-outs of its clients are for each server, and for each part of an
+    answer. No request needs it: without an answer Keystone is asked.
+    """
+
+    def __init__(self, cache: Any) -> None:
+        self._cache = cache
+        self._guard = guard.Guard()
+        # Seconds for which the request that this thread serves may wait.
+        self._request = threading.local()
+        self._next_log = -math.inf
+
+    def initialize(self, environ: wsgi.WSGIEnvironment) -> None:
+        """Begin a request."""
+        self._request.left = _CACHE_TIME
+        self._cache.initialize(environ)
+
+    def get(self, token: str) -> Any:
+        """Return Keystone's data of a token, None if there is no answer."""
+        return self._ask(lambda: self._cache.get(token))
+
+    def set(self, token: str, data: Any) -> None:
+        """Keep Keystone's data of a token, if that is possible in time."""
+        self._ask(lambda: self._cache.set(token, data))
+
+    def _ask(self, question: Callable[[], T]) -> T | None:
+        started = time.monotonic()
+        if self._request.left <= 0:
+            return None
+        try:
+            return self._guard.call(question, started + self._request.left)
+        except Exception as error:
+            if started >= self._next_log:
+                self._next_log = started + _LOG_INTERVAL
+                LOG.error("memcached: %s", error)
+            return None
+        finally:
+            self._request.left -= time.monotonic() - started
