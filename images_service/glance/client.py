@@ -20,6 +20,7 @@ import urllib3
 
 from images_service import exception
 from images_service import guard
+from images_service import sessions
 from images_service.store import base
 
 LOG = log.getLogger(__name__)
@@ -130,6 +131,7 @@ class Glance:
         self._session = loading.load_session_from_conf_options(
             conf, _GROUP, auth=auth
         )
+        sessions.limit(self._session)
         self._adapter = loading.load_adapter_from_conf_options(
             conf, _GROUP, session=self._session, auth=auth
         )

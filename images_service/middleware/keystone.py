@@ -31,6 +31,7 @@ import webob.exc
 from images_service import context
 from images_service import exception
 from images_service import guard
+from images_service import sessions
 from images_service.middleware import auth
 from images_service.middleware import pipeline
 
@@ -259,6 +260,11 @@ class _AuthToken(auth_token.AuthProtocol):  # type: ignore[misc]
             # The service's own token may come from such an answer.
             self._identity_server.invalidate()
             raise exception.IdentityUnavailable from error
+
+    def _create_session(self, **kwargs: Any) -> Any:
+        session = super()._create_session(**kwargs)
+        sessions.limit(session)
+        return session
 
     def _create_identity_server(self) -> "_IdentityServer":
         return _IdentityServer(super()._create_identity_server())
