@@ -15,8 +15,8 @@ T = TypeVar("T")
 
 # Seconds that most requests wait: a thread that waits serves no other request.
 _MOMENT = 0.5
-# Seconds for which a thread waits for another question: to start a thread may
-# cost more than the question, as for memcached.
+# Seconds for which a thread waits for another question. The start of a thread
+# costs more than a question to memcached.
 _IDLE = 1.0
 
 
@@ -53,7 +53,7 @@ class Guard:
         self._lock = threading.Lock()
         self._free_threads = threads
         self._waiting = 0
-        # Threads that wait for questions, and where they find them.
+        # Threads that wait for questions, and their queues.
         self._idle: list[
             tuple[threading.Thread, queue.SimpleQueue[Callable[[], None]]]
         ] = []
@@ -111,7 +111,7 @@ class Guard:
         with self._lock:
             while self._idle:
                 thread, questions = self._idle.pop()
-                # A process that is forked does not have its parent's threads.
+                # A forked process does not have the threads of its parent.
                 if thread.is_alive():
                     questions.put(ask)
                     return
@@ -128,7 +128,7 @@ class Guard:
             raise
 
     def _ask(self, questions: queue.SimpleQueue[Callable[[], None]]) -> None:
-        """Ask a question, and those that follow it soon."""
+        """Ask the questions of a queue, until none comes for a while."""
         idle = threading.current_thread(), questions
         while True:
             try:
@@ -138,7 +138,7 @@ class Guard:
                     if idle in self._idle:
                         self._idle.remove(idle)
                         return
-                # Another question was put there just now.
+                # Another thread has just put a question there.
                 continue
             with self._lock:
                 self._idle.append(idle)

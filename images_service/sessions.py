@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A limit for the whole answer to a request of a keystoneauth session.
+"""Limits the time of a whole answer to a request of a keystoneauth session.
 
-The time-out of requests is for each part of an answer. keystoneauth gets the
-service's own token under a lock. So if this answer arrives byte by byte, all
-other requests wait for it.
+The time-outs of the library requests begin again at each part of an answer.
+keystoneauth gets the service's own token under a lock. If the answer to this
+request arrives byte by byte, all other requests wait for the lock.
 """
 
 from http import client
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 def limit(session: keystone.Session) -> None:
-    """Let the time-outs of a session's requests be for whole answers.
+    """Apply the time-outs of a session's requests to whole answers.
 
-    Not if they arrive through a forward proxy.
+    Answers through a forward proxy are not limited.
     """
     for adapter in session.adapters.values():
         adapter.poolmanager.pool_classes_by_scheme = _POOLS
@@ -33,9 +33,9 @@ def limit(session: keystone.Session) -> None:
 class _Reader(io.RawIOBase):
     """Reads an answer until its time-out.
 
-    :param answer: what to read from.
-    :param sock: on which it arrives.
-    :param seconds: for all of it.
+    :param answer: the stream of the answer.
+    :param sock: the socket on which it arrives.
+    :param seconds: time limit of the whole answer.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class _Reader(io.RawIOBase):
         self._end = time.monotonic() + seconds
 
     def readable(self) -> bool:
-        """Return that it is."""
+        """Return True: the stream can be read."""
         return True
 
     def readinto(self, buffer: "WriteableBuffer") -> int | None:
@@ -61,7 +61,7 @@ class _Reader(io.RawIOBase):
         return self._answer.readinto(buffer)
 
     def close(self) -> None:
-        """Close what it reads from."""
+        """Close the stream of the answer, too."""
         self._answer.close()
         super().close()
 

@@ -132,7 +132,7 @@ def _serve(options: argparse.Namespace, welcome: str) -> None:
             os.environ[metrics.FOLDER] = stack.enter_context(
                 _folder("images-service-metrics-")
             )
-            # Made once: a reload works where something removes the folder.
+            # It needs the folder, which may be gone when the service reloads.
             on_ports[metrics_port] = metrics.application()
         # The application is created before the fork of the workers: an error
         # is reported once, and they share its memory, but no connection.

@@ -39,7 +39,7 @@ _TURN = 1e-6
 
 
 def _prepare(arbiter: Any, worker: Any) -> None:
-    """Give a worker that will start the lowest number that is free."""
+    """Give a new worker the lowest number that no other worker has."""
     taken = {other.number for other in arbiter.WORKERS.values()}
     worker.number = min({*range(len(taken) + 1)} - taken)
     # gunicorn compares the time of a new worker's file, by the system's clock,
@@ -49,7 +49,7 @@ def _prepare(arbiter: Any, worker: Any) -> None:
 
 
 def _begin(_arbiter: Any, worker: Any) -> None:
-    """Let signals end a worker that has just started, and let it count.
+    """Let signals end a worker that has just started; start its counts.
 
     The handlers that it inherits from gunicorn's master lose the signal, and
     the master would wait for the worker until the graceful time-out.

@@ -47,9 +47,9 @@ _DEFAULTS = {
 }
 # Seconds after the start of a request at which its questions to Keystone end.
 _DEADLINE = 5.0
-# Seconds for which a request waits for memcached in all.
+# Maximum seconds that a request waits for memcached in all.
 _CACHE_TIME = 1.0
-# Seconds between two lines of the log that say that it does not answer.
+# Minimum seconds between two log lines about memcached.
 _LOG_INTERVAL = 60.0
 # Attributes of a context, and the headers in which auth_token passes them on.
 _IDENTITY = tuple(
@@ -271,7 +271,7 @@ class _AuthToken(auth_token.AuthProtocol):  # type: ignore[misc]
 
     def _token_cache_factory(self) -> Any:
         cache = super()._token_cache_factory()
-        # Else it is a dictionary.
+        # Without these servers the cache is a dictionary.
         is_remote = self._conf.get("memcached_servers")
         return _TokenCache(cache) if is_remote else cache
 
@@ -315,16 +315,16 @@ class _IdentityServer:
 
 
 class _TokenCache:
-    """keystonemiddleware's cache in memcached, guarded.
+    """keystonemiddleware's cache in memcached, with a time limit.
 
-    The time-outs of its clients are for each server, and for each part of an
-    answer. No request needs it: without an answer Keystone is asked.
+    The time-outs of the memcached clients are for each server, and for each
+    part of an answer. If the cache gives no answer, Keystone is asked.
     """
 
     def __init__(self, cache: Any) -> None:
         self._cache = cache
         self._guard = guard.Guard()
-        # Seconds for which the request that this thread serves may wait.
+        # Seconds that the request of this thread may still wait.
         self._request = threading.local()
         self._next_log = -math.inf
 

@@ -57,10 +57,10 @@ def filter_factory(
 
 
 def _allocate_files() -> None:
-    """Let the library allocate its files, so that none of them has a hole.
+    """Make the library allocate the space of its files.
 
-    While the file system is full, SIGBUS kills a process that writes into a
-    hole of a file in its memory.
+    The library maps its files into memory. If the file system is full, SIGBUS
+    kills a process that writes to a page without space.
     """
     from prometheus_client import mmap_dict
     from prometheus_client import values
@@ -71,7 +71,7 @@ def _allocate_files() -> None:
             try:
                 os.posix_fallocate(file, 0, _FILE_BYTES)
             except OSError:
-                # Nothing can read it.
+                # A scrape cannot read an incomplete file.
                 os.remove(path)
                 raise
             finally:
@@ -150,9 +150,9 @@ class Metrics:
         return body
 
     def _count(self, count: Callable[..., None], *args: Any) -> None:
-        """Count something; an error ends no request, and is logged once.
+        """Call a function that counts; log its first error, and go on.
 
-        The files of the counts may be gone, and their file system may be full.
+        The folder of the files may be gone, or the file system may be full.
         """
         try:
             count(*args)
@@ -189,11 +189,12 @@ def application() -> wsgi.WSGIApplication:
 
 
 def began(number: int) -> None:
-    """Let this process count in the files of an earlier one with its number.
+    """Make this process count in the files of its number.
 
-    Otherwise each process would leave two files that all scrapes read.
+    An earlier process with this number has left them. Otherwise each process
+    would leave its own files, and each scrape would read all of them.
 
-    :param number: no other process that runs has it.
+    :param number: a number that no other running process has.
     """
     if FOLDER in os.environ:
         from prometheus_client import values
@@ -207,6 +208,6 @@ def ended(number: int) -> None:
     if FOLDER in os.environ:
         from prometheus_client import multiprocess
 
-        # An error would end the server.
+        # An error would end gunicorn's master.
         with contextlib.suppress(OSError):
             multiprocess.mark_process_dead(number)  # type: ignore[no-untyped-call]
