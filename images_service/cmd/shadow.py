@@ -183,8 +183,8 @@ class Shadow(Command, lister.Lister):
     service, or a list of paths. Each GET and HEAD for images is sent once to
     both endpoints, with the same token, and each field that differs is shown;
     "documented" says why one differs on purpose. If answers differ, the
-    request is sent once more. Nothing else is sent. The token is in the file
-    of --token-file, or in the variable OS_TOKEN.
+    request is sent once more. The command changes nothing. The token is in the
+    file of --token-file, or in the variable OS_TOKEN.
 
     The exit status is 0 if nothing differs but what is documented, 1 if
     something does, and 2 if the comparison can't be made: FILE has no read of
