@@ -17,6 +17,7 @@ from oslo_log import log
 
 from images_service import config
 from images_service.cmd import arguments
+from images_service.cmd import output
 from images_service.files import FileError
 
 LOG = log.getLogger(__name__)
@@ -233,7 +234,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--demo takes no --config-file: it makes its own")
     try:
         demo = _demo(options) if options.demo else contextlib.nullcontext("")
-        with demo as welcome:
+        with output.no_waiting(), demo as welcome:
             _serve(options, welcome)
     except (cfg.Error, FileError, OSError) as error:
         print(f"images-service-api: {error}", file=sys.stderr)

@@ -18,6 +18,7 @@ from images_service import config
 from images_service import exception
 from images_service import startup
 from images_service.cmd import arguments
+from images_service.cmd import output
 from images_service.cmd.manage import DatabaseCommand
 
 if TYPE_CHECKING:
@@ -160,7 +161,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     os.umask(os.umask(0o077) | 0o027)
     try:
-        _run(config.file_arguments(options.config_file), options.metrics_port)
+        with output.no_waiting():
+            files = config.file_arguments(options.config_file)
+            _run(files, options.metrics_port)
     except (cfg.Error, OSError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 1

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """images-service-api as it is deployed: signals, metrics, and its log."""
 
+import contextlib
+import fcntl
 import glob
 import http.client
 import json
@@ -505,7 +507,50 @@ class NotedThreads(processes.Api):
             return {*map(int, re.findall("thread of ([0-9]+)", file.read()))}
 
 
+class Unread(processes.Api):
+    """A service whose output is a full pipe; ``reader`` can read it."""
+
+    def start(self):
+        self.reader, writer = os.pipe()
+        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 16384)
+        with open(self.log, "w", encoding="utf-8"):
+            self.process = subprocess.Popen(
+                self.command(),
+                stdout=writer,
+                stderr=writer,
+                start_new_session=True,
+            )
+        os.close(writer)
+
+    def read(self):
+        """Return what it has written so far."""
+        os.set_blocking(self.reader, False)
+        parts = []
+        with contextlib.suppress(BlockingIOError):
+            while part := os.read(self.reader, 1 << 16):
+                parts.append(part)
+        return b"".join(parts).decode()
+
+
 class TestLog(TestServing):
+    def test_a_log_that_nobody_reads_stopped_the_service(self):
+        """Its threads waited for the reader, and held the lock of the log."""
+        api = self.start(api_class=Unread)
+        self.addCleanup(os.close, api.reader)
+        for _ in range(100):
+            self.get(api.port, PATH, TOKEN)
+        api.reload()
+        self.get(api.port, PATH, TOKEN)
+        self.assertIn("Listening", api.read())
+        self.get(api.port, PATH, TOKEN)
+        self.assertRegex(
+            api.read(), f"(?s)[0-9]+ log lines were dropped.*GET {PATH} "
+        )
+        for _ in range(100):
+            self.get(api.port, PATH, TOKEN)
+        api.process.send_signal(signal.SIGTERM)
+        self.assertEqual(0, api.process.wait(20))
+
     def test_no_secrets_even_when_debugging(self):
         """Neither tokens nor bodies nor the database's password."""
         if not processes.MariaDB.installed():
