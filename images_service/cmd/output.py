@@ -11,6 +11,7 @@ import io
 import select
 import sys
 from typing import TextIO
+from typing import TypeGuard
 
 # Characters that are written at once. They have at most 4,096 bytes, for which
 # a pipe has space if it can be written to.
@@ -20,20 +21,21 @@ _PART = 1024
 class Output(io.TextIOBase):
     """Writes to a stream, and drops text while the stream is full.
 
-    :param stream: a stream of the operating system, or of a test.
+    :param stream: a stream of the operating system, or of a test; None if the
+        process was started without it.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
         self._lost = 0
 
     def write(self, text: str) -> int:
         """Write a text, or drop the part for which there is no space."""
-        if self._lost and self._is_ready():
+        if self._lost and _has_space(self._stream):
             lost, self._lost = self._lost, 0
             self._stream.write(f"{lost} log lines were dropped.\n")
         for start in range(0, len(text), _PART):
-            if not self._is_ready():
+            if not _has_space(self._stream):
                 self._lost += 1
                 break
             self._stream.write(text[start : start + _PART])
@@ -43,16 +45,16 @@ class Output(io.TextIOBase):
     def flush(self) -> None:
         """Do nothing: ``write`` has flushed the stream."""
 
-    def fileno(self) -> int:
-        """Return the number of the stream's file."""
-        return self._stream.fileno()
 
-    def _is_ready(self) -> bool:
-        try:
-            return bool(select.select([], [self._stream], [], 0)[1])
-        except io.UnsupportedOperation:
-            # It is in memory.
-            return True
+def _has_space(stream: TextIO | None) -> TypeGuard[TextIO]:
+    """Tell whether a stream takes a part at once."""
+    if stream is None:
+        return False
+    try:
+        return bool(select.select([], [stream], [], 0)[1])
+    except io.UnsupportedOperation:
+        # It is in memory.
+        return True
 
 
 @contextlib.contextmanager
