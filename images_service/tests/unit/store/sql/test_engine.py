@@ -276,7 +276,7 @@ class Remote(ServerTests):
         database.primary.read(lambda db: db.rows(COUNT))
         return proxy, database
 
-    def assertUnavailable(self, act, at_least=-1.0, at_most=4.6):
+    def assertUnavailable(self, act, at_least=0.0, at_most=4.6):
         start = time.monotonic()
         with (
             self.assertLogs("images_service", "ERROR"),
