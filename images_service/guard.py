@@ -105,8 +105,7 @@ class Guard:
             except Exception as error:
                 answer.set_exception(error)
             finally:
-                with self._lock:
-                    self._free_threads += 1
+                self._free()
 
         with self._lock:
             while self._idle:
@@ -123,9 +122,12 @@ class Guard:
                 target=self._ask, args=[questions], daemon=True
             ).start()
         except RuntimeError:
-            with self._lock:
-                self._free_threads += 1
+            self._free()
             raise
+
+    def _free(self) -> None:
+        with self._lock:
+            self._free_threads += 1
 
     def _ask(self, questions: queue.SimpleQueue[Callable[[], None]]) -> None:
         """Ask the questions of a queue, until none comes for a while."""
