@@ -5,7 +5,6 @@ The service, the commands and ``images-service-status`` report an error with
 the same text: the file, the option, the error and how to fix it.
 """
 
-from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import difflib
@@ -270,15 +269,13 @@ def _verdict(database: "Database") -> tuple[str, str]:
     return "", ""
 
 
-def accept_schema(
-    database: "Database", check: Callable[["Database"], None] = check_schema
-) -> None:
+def accept_schema(database: "Database") -> None:
     """Check the tables as ``check_schema`` does, but accept newer ones.
 
     An upgrade changes the tables first, and then one service after the other.
     """
     try:
-        check(database)
+        check_schema(database)
     except NewerSchema as error:
         LOG.warning("%s", error)
 
@@ -302,9 +299,10 @@ def open_database(
 
     check_connections(conf)
     database = engine.Database(conf, timeouts or engine.REQUESTS)
+    check = check_in_child if forks else check_schema
     try:
-        accept_schema(database, check_in_child if forks else check_schema)
-    except DatabaseDown as error:
+        check(database)
+    except (DatabaseDown, NewerSchema) as error:
         LOG.warning("%s The service starts all the same.", error)
     finally:
         # Workers that are forked later must not share a connection.
